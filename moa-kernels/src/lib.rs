@@ -1,1 +1,3 @@
-//! moa-kernels
+//! Differentiable operations of mixture-of-adapters vision transformers.
+
+pub mod rng;

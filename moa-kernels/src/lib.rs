@@ -1,3 +1,40 @@
-//! Differentiable operations of mixture-of-adapters vision transformers.
+//! Differentiable operations of mixture-of-adapters vision transformers, as
+//! candle custom operations with analytic backward passes.
+//!
+//! candle's own fused layer norm and softmax cut the graph without an error,
+//! and its matrix product computes gradients of frozen operands; the
+//! operations here do neither. Each skips every gradient that nobody tracks.
+//!
+//! | module | operation |
+//! |---|---|
+//! | [`linear`] | `x W^T + b`, any of the three trainable or frozen |
+//! | [`layer_norm`] | layer normalisation, frozen or trainable affine |
+//! | [`attention`] | softmax attention on a fused qkv |
+//! | [`activation`] | GELU (exact, quick), SwiGLU |
+//! | [`residual`] | `x + gamma * y` |
+//! | [`dropout`] | seeded dropout |
+//! | [`cross_entropy`] | mean cross-entropy of class labels |
+//! | [`router`] | cosine scores of experts |
+//! | [`routing`] | noise, softmax, top-k gates, balance loss |
+//! | [`lora`], [`kronecker`] | frozen linear plus routed experts |
+//! | [`reference`] | the same in plain `f64` loops, to test against |
+//! | [`rng`] | the one source of randomness |
+//!
+//! On the CPU all of them run through rayon and gemm, in `f32` and `f64`, with
+//! results that do not depend on the number of threads: sums over tokens are
+//! split at fixed places and added in order.
 
+pub mod activation;
+pub mod attention;
+mod cpu;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod kronecker;
+pub mod layer_norm;
+pub mod linear;
+pub mod lora;
+pub mod reference;
+pub mod residual;
 pub mod rng;
+pub mod router;
+pub mod routing;

@@ -1,0 +1,96 @@
+//! One task per (image, head); a task needs one or two `tokens` x `tokens` buffers.
+
+#![allow(unsafe_code)]
+
+use super::Sizes;
+use crate::cpu::gemm::{Into, Threads, View, gemm};
+use crate::cpu::{Real, Scattered};
+use rayon::prelude::*;
+
+/// The q, k or v (`part` 0, 1, 2) of one head of one image inside the fused tensor.
+fn part<T: Real>(qkv: &[T], s: Sizes, image: usize, head: usize, part: usize) -> View<'_, T> {
+    let row = 3 * s.dim();
+    let start = image * s.tokens * row + part * s.dim() + head * s.head_dim;
+    View::strided(&qkv[start..], s.tokens, s.head_dim, row)
+}
+
+/// The columns of one head of one image in a `[b, n, d]` tensor.
+fn merged<T: Real>(t: &[T], s: Sizes, image: usize, head: usize) -> View<'_, T> {
+    let start = image * s.tokens * s.dim() + head * s.head_dim;
+    View::strided(&t[start..], s.tokens, s.head_dim, s.dim())
+}
+
+/// `softmax(q k^T / sqrt(head_dim))` by rows.
+fn probabilities<T: Real>(q: View<'_, T>, k: View<'_, T>, s: Sizes) -> Vec<T> {
+    let mut p = vec![T::zero(); s.tokens * s.tokens];
+    gemm(&mut p, s.tokens, Into::Set, q, k.t(), Threads::One);
+    let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
+    for row in p.chunks_exact_mut(s.tokens) {
+        let top = row.iter().fold(row[0], |top, &v| top.larger(v));
+        for v in row.iter_mut() {
+            *v = ((*v - top) * scale).exponential();
+        }
+        let inverse = T::one() / row.iter().fold(T::zero(), |sum, &v| sum + v);
+        for v in row.iter_mut() {
+            *v *= inverse;
+        }
+    }
+    p
+}
+
+/// Copies a packed `tokens` x `head_dim` block to rows of a wider tensor.
+fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, block: &[T], width: usize) {
+    for (i, row) in block.chunks_exact(width).enumerate() {
+        // SAFETY: every (image, head, part) owns its columns of its rows.
+        unsafe { to.row(start + i * stride, width) }.copy_from_slice(row);
+    }
+}
+
+pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
+    let mut out = vec![T::zero(); s.batch * s.tokens * s.dim()];
+    let target = Scattered::new(&mut out);
+    (0..s.batch * s.heads).into_par_iter().for_each(|task| {
+        let (image, head) = (task / s.heads, task % s.heads);
+        let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
+        let p = probabilities(q, k, s);
+        let mut block = vec![T::zero(); s.tokens * s.head_dim];
+        let p = View::new(&p, s.tokens, s.tokens);
+        gemm(&mut block, s.head_dim, Into::Set, p, v, Threads::One);
+        let start = image * s.tokens * s.dim() + head * s.head_dim;
+        place(&target, start, s.dim(), &block, s.head_dim);
+    });
+    out
+}
+
+pub fn backward<T: Real>(qkv: &[T], out: &[T], grad: &[T], s: Sizes) -> Vec<T> {
+    let mut dqkv = vec![T::zero(); qkv.len()];
+    let target = Scattered::new(&mut dqkv);
+    let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
+    (0..s.batch * s.heads).into_par_iter().for_each(|task| {
+        let (image, head) = (task / s.heads, task % s.heads);
+        let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
+        let g = merged(grad, s, image, head);
+        let p = probabilities(q, k, s);
+        let mut ds = vec![T::zero(); p.len()];
+        gemm(&mut ds, s.tokens, Into::Set, g, v.t(), Threads::One);
+        // dS = P (dP - rowsum(dP P)) / sqrt(head_dim), and rowsum(dP P) = dO . O
+        for (i, (ds, p)) in ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens)).enumerate()
+        {
+            let at = (image * s.tokens + i) * s.dim() + head * s.head_dim;
+            let span = at..at + s.head_dim;
+            let pairs = grad[span.clone()].iter().zip(&out[span]);
+            let dot = pairs.fold(T::zero(), |sum, (&g, &o)| sum + g * o);
+            for (ds, &p) in ds.iter_mut().zip(p) {
+                *ds = p * (*ds - dot) * scale;
+            }
+        }
+        let (p, ds) = (View::new(&p, s.tokens, s.tokens), View::new(&ds, s.tokens, s.tokens));
+        for (index, (a, b)) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
+            let mut block = vec![T::zero(); s.tokens * s.head_dim];
+            gemm(&mut block, s.head_dim, Into::Set, a, b, Threads::One);
+            let start = image * s.tokens * 3 * s.dim() + index * s.dim() + head * s.head_dim;
+            place(&target, start, 3 * s.dim(), &block, s.head_dim);
+        }
+    });
+    dqkv
+}

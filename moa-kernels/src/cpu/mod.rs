@@ -1,0 +1,14 @@
+//! What the CPU back ends share.
+
+pub mod gemm;
+pub mod lanes;
+pub mod math;
+pub mod reduce;
+pub mod storage;
+
+pub use gemm::{View, gemm};
+pub use lanes::{dot, lane_sum};
+pub use math::Real;
+pub use reduce::{BLOCK, column_sums, sum_blocks};
+pub(crate) use storage::by_float;
+pub use storage::{Scattered, data, element, tensor, with_data};

@@ -1,0 +1,43 @@
+//! Sums whose order does not depend on the number of threads.
+
+use super::Real;
+use rayon::prelude::*;
+
+/// Rows (tokens) per partial sum. Fixed: it decides the order of additions and
+/// so the bits of every reduced gradient.
+pub const BLOCK: usize = 256;
+
+/// Computes a vector of `width` partial sums for each block of [`BLOCK`] rows in
+/// parallel, then adds them in block order.
+pub fn sum_blocks<T: Real>(
+    rows: usize,
+    width: usize,
+    partial: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync,
+) -> Vec<T> {
+    let planes: Vec<Vec<T>> = (0..rows.div_ceil(BLOCK))
+        .into_par_iter()
+        .map(|block| {
+            let mut plane = vec![T::from_f64(0.0); width];
+            partial(block * BLOCK..rows.min((block + 1) * BLOCK), &mut plane);
+            plane
+        })
+        .collect();
+    let mut total = vec![T::from_f64(0.0); width];
+    for plane in planes {
+        for (t, p) in total.iter_mut().zip(plane) {
+            *t += p;
+        }
+    }
+    total
+}
+
+/// Sum over the rows of a row-major matrix with `width` columns.
+pub fn column_sums<T: Real>(data: &[T], width: usize) -> Vec<T> {
+    sum_blocks(data.len() / width.max(1), width, |rows, plane| {
+        for row in data[rows.start * width..rows.end * width].chunks_exact(width) {
+            for (p, &v) in plane.iter_mut().zip(row) {
+                *p += v;
+            }
+        }
+    })
+}

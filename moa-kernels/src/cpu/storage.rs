@@ -1,0 +1,88 @@
+//! Slices in and out of candle tensors.
+
+#![allow(unsafe_code)]
+
+use candle_core::{CpuStorage, Error, Layout, Result, Shape, Storage, Tensor, WithDType};
+
+/// Runs `$body` with `$T` standing for the element type of `$dtype`.
+macro_rules! by_float {
+    ($dtype:expr, $op:expr, $T:ident => $body:expr) => {{
+        #[allow(unused_imports)]
+        use candle_core::{WithDType as _, backend::BackendStorage as _};
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, $op).bt()),
+        }
+    }};
+}
+pub(crate) use by_float;
+
+/// The elements behind a contiguous layout.
+pub fn data<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let all = storage.as_slice::<T>()?;
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&all[start..end]),
+        None => Err(Error::RequiresContiguous { op: "moa-kernels" }.bt()),
+    }
+}
+
+/// Calls `f` with the elements of a CPU tensor, row-major.
+pub fn with_data<T: WithDType, R>(t: &Tensor, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+    let t = t.contiguous()?;
+    let (storage, layout) = t.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(cpu) => f(data::<T>(cpu, layout)?),
+        _ => candle_core::bail!("expected a tensor on the CPU"),
+    }
+}
+
+/// The elements as a new storage.
+pub fn element<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(values), shape.into())
+}
+
+/// A tensor like `model` (device) from elements; no copy on the CPU.
+pub fn tensor<T: WithDType>(
+    values: Vec<T>,
+    shape: impl Into<Shape>,
+    model: &Tensor,
+) -> Result<Tensor> {
+    Tensor::from_vec(values, shape.into(), model.device())
+}
+
+/// A slice that several threads write to at places that do not overlap, which
+/// the borrow checker cannot see (columns of one head, rows of one expert).
+pub struct Scattered<'a, T> {
+    start: *mut T,
+    len: usize,
+    life: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: only `row` gives access, and its contract forbids overlap.
+unsafe impl<T: Send> Sync for Scattered<'_, T> {}
+// SAFETY: as above; the pointer itself may travel.
+unsafe impl<T: Send> Send for Scattered<'_, T> {}
+
+impl<'a, T> Scattered<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), life: std::marker::PhantomData }
+    }
+
+    /// `len` elements from `at`.
+    ///
+    /// # Safety
+    /// No two live results may overlap.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn row(&self, at: usize, len: usize) -> &mut [T] {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len), "out of bounds");
+        // SAFETY: in bounds (checked above), not overlapping (caller).
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+    }
+}

@@ -1,0 +1,162 @@
+//! Expert by expert: its tokens are gathered, multiplied by its delta, weighted
+//! and added back. Each token is computed only by the experts it chose.
+
+#![allow(unsafe_code)]
+
+use super::DropConnect;
+use super::delta::Sizes;
+use crate::cpu::gemm::{Into, Threads, View, gemm};
+use crate::cpu::{BLOCK, Real, Scattered, column_sums, dot};
+use rayon::prelude::*;
+
+/// What is fixed for one call.
+pub struct Settings {
+    pub sizes: Sizes,
+    /// A trainable bias stands at the end of theta.
+    pub bias: bool,
+    pub scale: f64,
+    pub drop: DropConnect,
+}
+
+/// One layer applied to one batch of tokens.
+pub struct Layer<'a, T> {
+    pub x: &'a [T],
+    pub theta: &'a [T],
+    pub weight: &'a [T],
+    pub gates: &'a [T],
+    pub indices: &'a [u32],
+    pub settings: &'a Settings,
+}
+
+pub struct Grads<T> {
+    pub x: Option<Vec<T>>,
+    pub gates: Vec<T>,
+    pub theta: Vec<T>,
+}
+
+/// `(token, place in gates)` of every token that chose an expert, in order.
+type Members = Vec<(usize, usize)>;
+
+impl<T: Real> Layer<'_, T> {
+    fn tokens(&self) -> usize {
+        self.x.len() / self.settings.sizes.width
+    }
+
+    fn members(&self) -> Vec<Members> {
+        let k = self.indices.len() / self.tokens().max(1);
+        let mut members = vec![Members::new(); self.settings.sizes.ranks.len()];
+        for (place, &expert) in self.indices.iter().enumerate() {
+            members[expert as usize].push((place / k, place));
+        }
+        members
+    }
+
+    /// The rows of the members of one expert, packed.
+    fn gather(&self, from: &[T], width: usize, members: &Members) -> Vec<T> {
+        let mut rows = vec![T::zero(); members.len() * width];
+        rows.par_chunks_mut(width).zip(members).with_min_len(BLOCK).for_each(|(row, &(t, _))| {
+            row.copy_from_slice(&from[t * width..(t + 1) * width]);
+        });
+        rows
+    }
+
+    /// Adds packed rows times `scale * gate` to the rows of the members.
+    fn scatter(&self, to: &mut [T], width: usize, rows: &[T], members: &Members) {
+        let to = Scattered::new(to);
+        rows.par_chunks(width).zip(members).with_min_len(BLOCK).for_each(|(row, &(t, place))| {
+            let gate = self.weight_of(place);
+            // SAFETY: a token chooses an expert at most once, so rows do not repeat.
+            let to = unsafe { to.row(t * width, width) };
+            for (to, &v) in to.iter_mut().zip(row) {
+                *to += gate * v;
+            }
+        });
+    }
+
+    fn weight_of(&self, place: usize) -> T {
+        self.gates[place] * T::from_f64(self.settings.scale)
+    }
+
+    pub fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
+        let sizes = &self.settings.sizes;
+        let factors = sizes.factors(self.theta);
+        let mut constant = base_bias.map_or(vec![T::zero(); sizes.out], <[T]>::to_vec);
+        constant.iter_mut().zip(factors.bias).for_each(|(c, &b)| *c += b);
+        let mut y = crate::linear::forward(self.x, self.weight, Some(&constant), sizes.out);
+        let outer = factors.outer();
+        for (expert, members) in self.members().iter().enumerate() {
+            if members.is_empty() {
+                continue;
+            }
+            let mut h = sizes.delta(&outer, &factors.inner(expert));
+            self.settings.drop.apply(&mut h, expert);
+            let x = self.gather(self.x, sizes.width, members);
+            let mut rows = vec![T::zero(); members.len() * sizes.out];
+            let x = View::new(&x, members.len(), sizes.width);
+            let h = View::new(&h, sizes.width, sizes.out);
+            gemm(&mut rows, sizes.out, Into::Set, x, h, Threads::All);
+            self.scatter(&mut y, sizes.out, &rows, members);
+        }
+        y
+    }
+
+    pub fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
+        let (sizes, tokens) = (&self.settings.sizes, self.tokens());
+        let (width, out, t) = (sizes.width, sizes.out, sizes.t);
+        let factors = sizes.factors(self.theta);
+        let outer = factors.outer();
+        let mut dx = wants_x.then(|| {
+            let mut dx = vec![T::zero(); tokens * width];
+            let (g, w) = (View::new(dy, tokens, out), View::new(self.weight, out, width));
+            gemm(&mut dx, width, Into::Set, g, w, Threads::All);
+            dx
+        });
+        let mut gates = vec![T::zero(); self.gates.len()];
+        let mut douter = vec![T::zero(); t * t * t];
+        let mut dexperts = Vec::new();
+        for (expert, members) in self.members().iter().enumerate() {
+            if members.is_empty() {
+                dexperts.resize(dexperts.len() + sizes.ranks[expert] * (width + out), T::zero());
+                continue;
+            }
+            let n = members.len();
+            let inner = factors.inner(expert);
+            let mut h = sizes.delta(&outer, &inner);
+            self.settings.drop.apply(&mut h, expert);
+            let x = self.gather(self.x, width, members);
+            let mut g = self.gather(dy, out, members);
+
+            // dy H^T serves both x and, as (dy H^T) . x = dy . (x H), the gate.
+            let mut back = vec![T::zero(); n * width];
+            let h_view = View::new(&h, width, out);
+            gemm(&mut back, width, Into::Set, View::new(&g, n, out), h_view.t(), Threads::All);
+            for ((back, x), &(_, place)) in back.chunks(width).zip(x.chunks(width)).zip(members) {
+                gates[place] = dot(back, x) * T::from_f64(self.settings.scale);
+            }
+            if let Some(dx) = &mut dx {
+                self.scatter(dx, width, &back, members);
+            }
+
+            g.par_chunks_mut(out).zip(members).with_min_len(BLOCK).for_each(
+                |(row, &(_, place))| {
+                    let weight = self.weight_of(place);
+                    row.iter_mut().for_each(|v| *v *= weight);
+                },
+            );
+            let mut dh = h;
+            let x = View::new(&x, n, width);
+            gemm(&mut dh, out, Into::Set, x.t(), View::new(&g, n, out), Threads::All);
+            self.settings.drop.apply(&mut dh, expert);
+            let dinner = sizes.delta_grad(&dh, &outer, &inner, &mut douter);
+            let (dleft, dright) = factors.inner_grad(expert, &dinner);
+            dexperts.extend(dleft);
+            dexperts.extend(dright);
+        }
+        let (ds, dv) = factors.outer_grad(&douter);
+        let mut theta = [ds, dv, dexperts].concat();
+        if self.settings.bias {
+            theta.extend(column_sums(dy, out));
+        }
+        Grads { x: dx, gates, theta }
+    }
+}

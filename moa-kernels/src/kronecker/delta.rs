@@ -1,0 +1,164 @@
+//! The delta `H = sum_i (s_i v_i) (x) (L_i R_i)` and its gradient.
+//!
+//! With `A_i = s_i v_i` as rows of a `t x t^2` matrix and `B_i = L_i R_i` as rows of
+//! a `t x (a b)` matrix, `A^T B` holds every entry of `H`, in another order
+//! (`H[p a + k, q b + l] = (A^T B)[p t + q, k b + l]`): one product instead of `t`
+//! Kronecker products.
+
+use crate::cpu::Real;
+use crate::cpu::gemm::{Into, Threads, View, gemm};
+
+/// The sizes of one layer.
+pub struct Sizes {
+    pub width: usize,
+    pub out: usize,
+    pub t: usize,
+    pub ranks: Vec<usize>,
+}
+
+/// The trainable tensors of one layer inside one flat slice.
+pub struct Factors<'a, T> {
+    sizes: &'a Sizes,
+    pub s: &'a [T],
+    pub v: &'a [T],
+    experts: Vec<(&'a [T], &'a [T])>,
+    pub bias: &'a [T],
+}
+
+impl Sizes {
+    pub fn a(&self) -> usize {
+        self.width / self.t
+    }
+
+    pub fn b(&self) -> usize {
+        self.out / self.t
+    }
+
+    /// Splits `shared.left, shared.right, {left, right of each expert}, [bias]`.
+    pub fn factors<'a, T>(&'a self, theta: &'a [T]) -> Factors<'a, T> {
+        let (s, rest) = theta.split_at(self.t * self.t);
+        let (v, mut rest) = rest.split_at(self.t * self.t);
+        let mut experts = Vec::with_capacity(self.ranks.len());
+        for rank in &self.ranks {
+            let (left, after) = rest.split_at(self.width * rank);
+            let (right, after) = after.split_at(self.out * rank);
+            experts.push((left, right));
+            rest = after;
+        }
+        Factors { sizes: self, s, v, experts, bias: rest }
+    }
+
+    /// `H` `[in, out]` from `A` `[t, t^2]` and `B` `[t, a b]`.
+    pub fn delta<T: Real>(&self, outer: &[T], inner: &[T]) -> Vec<T> {
+        let (t, ab) = (self.t, self.a() * self.b());
+        let mut product = vec![T::zero(); t * t * ab];
+        let (outer, inner) = (View::new(outer, t, t * t), View::new(inner, t, ab));
+        gemm(&mut product, ab, Into::Set, outer.t(), inner, Threads::All);
+        let mut h = vec![T::zero(); product.len()];
+        self.for_each_row(|in_product, in_h| {
+            h[in_h..in_h + self.b()].copy_from_slice(&product[in_product..in_product + self.b()]);
+        });
+        h
+    }
+
+    /// The gradients of `A` (added) and `B` from that of `H`.
+    pub fn delta_grad<T: Real>(
+        &self,
+        dh: &[T],
+        outer: &[T],
+        inner: &[T],
+        douter: &mut [T],
+    ) -> Vec<T> {
+        let (t, ab) = (self.t, self.a() * self.b());
+        let mut dproduct = vec![T::zero(); dh.len()];
+        self.for_each_row(|in_product, in_h| {
+            dproduct[in_product..in_product + self.b()].copy_from_slice(&dh[in_h..in_h + self.b()]);
+        });
+        let d = View::new(&dproduct, t * t, ab);
+        gemm(douter, t * t, Into::Add, View::new(inner, t, ab), d.t(), Threads::All);
+        let mut dinner = vec![T::zero(); t * ab];
+        gemm(&mut dinner, ab, Into::Set, View::new(outer, t, t * t), d, Threads::All);
+        dinner
+    }
+
+    /// Calls `f` with the places of the same `b` neighbours in `A^T B` and in `H`.
+    fn for_each_row(&self, mut f: impl FnMut(usize, usize)) {
+        let (t, a, b) = (self.t, self.a(), self.b());
+        for p in 0..t {
+            for q in 0..t {
+                for k in 0..a {
+                    f(((p * t + q) * a + k) * b, (p * a + k) * self.out + q * b);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Factors<'_, T> {
+    /// `A` `[t, t^2]`: row `i` is `s_i v_i`.
+    pub fn outer(&self) -> Vec<T> {
+        let rows = self.s.chunks(self.sizes.t).zip(self.v.chunks(self.sizes.t));
+        rows.flat_map(|(s, v)| s.iter().flat_map(move |&s| v.iter().map(move |&v| s * v))).collect()
+    }
+
+    /// Gradients of `s` and `v` from that of `A`.
+    pub fn outer_grad(&self, douter: &[T]) -> (Vec<T>, Vec<T>) {
+        let t = self.sizes.t;
+        let (mut ds, mut dv) = (vec![T::zero(); t * t], vec![T::zero(); t * t]);
+        for (i, d) in douter.chunks(t * t).enumerate() {
+            let span = i * t..(i + 1) * t;
+            small(&mut ds[span.clone()], 1, d, (t, t), (&self.v[span.clone()], 1), false);
+            small(&mut dv[span.clone()], 1, d, (t, t), (&self.s[span], 1), true);
+        }
+        (ds, dv)
+    }
+
+    /// `B` `[t, a b]` of an expert: row `i` is `L_i R_i`.
+    pub fn inner(&self, expert: usize) -> Vec<T> {
+        let ((left, right), rank) = (self.experts[expert], self.sizes.ranks[expert]);
+        let (a, b) = (self.sizes.a(), self.sizes.b());
+        let mut inner = vec![T::zero(); self.sizes.t * a * b];
+        let rows = inner.chunks_mut(a * b).zip(left.chunks(a * rank).zip(right.chunks(rank * b)));
+        for (inner, (left, right)) in rows {
+            small(inner, b, left, (a, rank), (right, b), false);
+        }
+        inner
+    }
+
+    /// Gradients of `left` and `right` of an expert from that of `B`.
+    pub fn inner_grad(&self, expert: usize, dinner: &[T]) -> (Vec<T>, Vec<T>) {
+        let ((left, right), rank) = (self.experts[expert], self.sizes.ranks[expert]);
+        let (a, b) = (self.sizes.a(), self.sizes.b());
+        let (mut dleft, mut dright) = (vec![T::zero(); left.len()], vec![T::zero(); right.len()]);
+        for (i, d) in dinner.chunks(a * b).enumerate() {
+            let (l, r) = (i * a * rank..(i + 1) * a * rank, i * rank * b..(i + 1) * rank * b);
+            let transposed: Vec<T> =
+                (0..b * rank).map(|j| right[r.start + (j % rank) * b + j / rank]).collect();
+            small(&mut dleft[l.clone()], rank, d, (a, b), (&transposed, rank), false);
+            small(&mut dright[r], b, &left[l], (a, rank), (d, b), true);
+        }
+        (dleft, dright)
+    }
+}
+
+/// `dst = m x` or, transposed, `m^T x`, for matrices too small for a blocked
+/// product: `m` is `rows x cols`, `x` has `n` columns.
+fn small<T: Real>(
+    dst: &mut [T],
+    n: usize,
+    m: &[T],
+    (rows, cols): (usize, usize),
+    (x, x_cols): (&[T], usize),
+    transposed: bool,
+) {
+    debug_assert_eq!(n, x_cols);
+    for row in 0..rows {
+        for col in 0..cols {
+            let (to, from) = if transposed { (col, row) } else { (row, col) };
+            let factor = m[row * cols + col];
+            for j in 0..n {
+                dst[to * n + j] += factor * x[from * n + j];
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! DropConnect: dropout on the entries of a Kronecker delta.
+
+use crate::cpu::Real;
+use crate::rng::Key;
+use candle_core::Result;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Entries drawn by one task; a multiple of the eight that one block of words decides.
+const CHUNK: usize = 8192;
+
+/// Which entries of the deltas are kept.
+#[derive(Clone, Debug)]
+pub enum DropConnect {
+    /// All of them.
+    Off,
+    /// Drawn: see [`keep_mask`].
+    Seeded {
+        /// Seed, purpose and step.
+        key: Key,
+        /// The number of the layer.
+        layer: u16,
+        /// Probability that an entry is removed.
+        p: f64,
+    },
+    /// Given: one byte per entry, `[experts, in, out]`, 1 where kept.
+    Given {
+        /// The bytes.
+        keep: Arc<Vec<u8>>,
+        /// Probability that an entry was removed.
+        p: f64,
+    },
+}
+
+/// The share of entries kept, in 65536ths: what 16 random bits can decide.
+fn threshold(p: f64) -> u32 {
+    ((1.0 - p) * 65536.0).round() as u32
+}
+
+/// One byte per entry of the delta of `expert` in `layer`, 1 where kept.
+///
+/// Entry `i = row * out + column` is kept if 16 random bits are below
+/// `(1 - p) * 65536`: half `i % 2` (low first) of word `(i % 8) / 2` at index
+/// `layer << 48 | expert << 40 | i / 8`.
+pub fn keep_mask(key: Key, layer: u16, expert: u8, p: f64, entries: usize) -> Vec<u8> {
+    let (base, threshold) = ((layer as u64) << 48 | (expert as u64) << 40, threshold(p));
+    let mut keep = vec![0u8; entries];
+    keep.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, keep)| {
+        for (block, keep) in keep.chunks_mut(8).enumerate() {
+            let words = key.block(base | (chunk * CHUNK / 8 + block) as u64);
+            for (i, keep) in keep.iter_mut().enumerate() {
+                *keep = u8::from((words[i / 2] >> (16 * (i % 2)) & 0xffff) < threshold);
+            }
+        }
+    });
+    keep
+}
+
+impl DropConnect {
+    pub(super) fn check(&self, entries: usize) -> Result<()> {
+        match self {
+            DropConnect::Given { keep, .. } if keep.len() != entries => {
+                candle_core::bail!("drop connect: a mask of {} for {entries} entries", keep.len())
+            }
+            DropConnect::Given { p, .. } | DropConnect::Seeded { p, .. }
+                if !(0.0..1.0).contains(p) =>
+            {
+                candle_core::bail!("drop connect: the probability {p} is not in [0, 1)")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes entries of `h`, the delta (or its gradient) of `expert`, and
+    /// scales the others.
+    pub(super) fn apply<T: Real>(&self, h: &mut [T], expert: usize) {
+        let (keep, factor);
+        let keep = match self {
+            DropConnect::Off => return,
+            DropConnect::Seeded { key, layer, p } => {
+                // Divided by the share that 16 bits can express, so that the mean is exact.
+                factor = 65536.0 / threshold(*p) as f64;
+                keep = keep_mask(*key, *layer, expert as u8, *p, h.len());
+                keep.as_slice()
+            }
+            DropConnect::Given { keep, p } => {
+                factor = 1.0 / (1.0 - p);
+                &keep[expert * h.len()..(expert + 1) * h.len()]
+            }
+        };
+        let factors = [T::zero(), T::from_f64(factor)];
+        h.par_chunks_mut(CHUNK).zip(keep.par_chunks(CHUNK)).for_each(|(h, keep)| {
+            for (h, &keep) in h.iter_mut().zip(keep) {
+                *h *= factors[usize::from(keep != 0)];
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Purpose;
+
+    #[test]
+    fn keeps_the_right_share_and_every_expert_differs() {
+        let key = Key::new(3, Purpose::DropConnect, 11);
+        let a = keep_mask(key, 2, 0, 0.3, 100_001);
+        let share = a.iter().map(|&k| k as f64).sum::<f64>() / a.len() as f64;
+        assert!((share - 0.7).abs() < 0.01, "{share}");
+        assert_ne!(a, keep_mask(key, 2, 1, 0.3, 100_001));
+        assert_ne!(a, keep_mask(key, 3, 0, 0.3, 100_001));
+        assert_eq!(a[..999], keep_mask(key, 2, 0, 0.3, 999));
+    }
+}

@@ -1,0 +1,202 @@
+//! A frozen linear layer plus routed Kronecker experts ("KAdaptation").
+
+mod cpu;
+mod delta;
+mod mask;
+
+pub use mask::{DropConnect, keep_mask};
+
+use crate::cpu::{Real, by_float, data, element, tensor, with_data};
+use crate::routing::Routing;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+
+/// The tensors that all experts, and all layers, share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// `[t, t, 1]`
+    pub left: Tensor,
+    /// `[t, 1, t]`
+    pub right: Tensor,
+}
+
+/// The trainable tensors of one Kronecker expert.
+#[derive(Clone, Debug)]
+pub struct Expert {
+    /// `[t, in / t, r]`
+    pub left: Tensor,
+    /// `[t, r, out / t]`
+    pub right: Tensor,
+}
+
+/// `y = x W^T + b + scale * sum_k gate_k * x H_k [+ bias]` with
+/// `H_e = sum_i (s_i v_i) (x) (L_ei R_ei)`, `(x)` the Kronecker product, `s_i` and
+/// `v_i` the shared factors (paper section 3, reference code `K_Linear_MoE_new_`).
+///
+/// `drop` removes entries of every `H_e` before it is used, the same for all
+/// tokens, and divides the others by the kept share.
+///
+/// `weight` and `base_bias` are constants here: no gradient is computed for them
+/// even if they are tracked. Gradients flow to `x`, to the router's scores, to
+/// the factors and to `bias`.
+///
+/// # Shapes
+/// `x` `[tokens, in]`, `weight` `[out, in]`, `base_bias` and `bias` `[out]`; the
+/// result is `[tokens, out]`. `t` divides `in` and `out`.
+///
+/// # Errors
+/// If the shapes do not fit each other or `routing`.
+#[allow(clippy::too_many_arguments)]
+pub fn routed_kronecker(
+    x: &Tensor,
+    weight: &Tensor,
+    base_bias: Option<&Tensor>,
+    routing: &Routing,
+    shared: &Shared,
+    experts: &[Expert],
+    bias: Option<&Tensor>,
+    scale: f64,
+    drop: DropConnect,
+) -> Result<Tensor> {
+    let (tokens, width) = x.dims2()?;
+    let (out, t) = (weight.dim(0)?, shared.left.dim(0)?);
+    if t == 0 || !width.is_multiple_of(t) || !out.is_multiple_of(t) {
+        candle_core::bail!("routed_kronecker: t = {t} does not divide {width} and {out}");
+    }
+    if shared.left.dims() != [t, t, 1] || shared.right.dims() != [t, 1, t] {
+        candle_core::bail!("routed_kronecker: the shared factors are not [t, t, 1] and [t, 1, t]");
+    }
+    let mut ranks = Vec::with_capacity(experts.len());
+    for (e, expert) in experts.iter().enumerate() {
+        let rank = expert.left.dims3()?.2;
+        if expert.left.dims() != [t, width / t, rank] || expert.right.dims() != [t, rank, out / t] {
+            candle_core::bail!(
+                "routed_kronecker: expert {e} has left {:?} and right {:?}, not [{t}, {}, r] and \
+                 [{t}, r, {}]",
+                expert.left.shape(),
+                expert.right.shape(),
+                width / t,
+                out / t
+            );
+        }
+        ranks.push(rank);
+    }
+    if weight.dims() != [out, width]
+        || routing.tokens() != tokens
+        || routing.experts() != experts.len()
+        || [base_bias, bias].into_iter().flatten().any(|b| b.dims() != [out])
+    {
+        candle_core::bail!(
+            "routed_kronecker: x {:?}, weight {:?}, {} experts and scores {:?} do not fit",
+            x.shape(),
+            weight.shape(),
+            experts.len(),
+            routing.scores.shape()
+        );
+    }
+    drop.check(experts.len() * width * out)?;
+    // candle's operations take three tensors: the trainable ones travel as one.
+    let mut flat = vec![shared.left.flatten_all()?, shared.right.flatten_all()?];
+    for expert in experts {
+        flat.push(expert.left.flatten_all()?);
+        flat.push(expert.right.flatten_all()?);
+    }
+    flat.extend(bias.cloned());
+    let sizes = delta::Sizes { width, out, t, ranks };
+    let op = RoutedKronecker {
+        weight: weight.detach().contiguous()?,
+        base_bias: base_bias.map(Tensor::detach),
+        routing: routing.clone(),
+        settings: cpu::Settings { sizes, bias: bias.is_some(), scale, drop },
+    };
+    x.contiguous()?.apply_op3(&routing.scores, &Tensor::cat(&flat, 0)?, op)
+}
+
+/// The delta `H` of one expert without dropout, `[in, out]`, for merging.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn materialise(shared: &Shared, expert: &Expert) -> Result<Tensor> {
+    let (t, a, rank) = expert.left.dims3()?;
+    let (_, _, b) = expert.right.dims3()?;
+    let sizes = delta::Sizes { width: t * a, out: t * b, t, ranks: vec![rank] };
+    let flat = [&shared.left, &shared.right, &expert.left, &expert.right];
+    let flat = flat.iter().map(|t| t.detach().flatten_all()).collect::<Result<Vec<_>>>()?;
+    let theta = Tensor::cat(&flat, 0)?;
+    by_float!(theta.dtype(), "materialise", T => with_data::<T, _>(&theta, |theta| {
+        let factors = sizes.factors(theta);
+        tensor(sizes.delta(&factors.outer(), &factors.inner(0)), (t * a, t * b), &shared.left)
+    }))
+}
+
+struct RoutedKronecker {
+    weight: Tensor,
+    base_bias: Option<Tensor>,
+    routing: Routing,
+    settings: cpu::Settings,
+}
+
+impl RoutedKronecker {
+    /// Calls `f` with everything that is the same forward and backward.
+    fn with_layer<T: Real, R>(
+        &self,
+        x: &[T],
+        theta: &[T],
+        f: impl FnOnce(cpu::Layer<'_, T>) -> Result<R>,
+    ) -> Result<R> {
+        let indices = self.routing.indices.flatten_all()?.to_vec1::<u32>()?;
+        with_data(&self.weight, |weight| {
+            with_data(&self.routing.gates, |gates| {
+                let settings = &self.settings;
+                f(cpu::Layer { x, theta, weight, gates, indices: &indices, settings })
+            })
+        })
+    }
+}
+
+impl CustomOp3 for RoutedKronecker {
+    fn name(&self) -> &'static str {
+        "moa-routed-kronecker"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        _scores: &CpuStorage,
+        _ls: &Layout,
+        theta: &CpuStorage,
+        lt: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = (lx.dims()[0], self.settings.sizes.out);
+        by_float!(x.dtype(), "routed_kronecker", T => {
+            let base = self.base_bias.as_ref().map(|b| b.to_vec1::<T>()).transpose()?;
+            self.with_layer::<T, _>(data(x, lx)?, data(theta, lt)?, |layer| {
+                Ok(element(layer.forward(base.as_deref()), shape))
+            })
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        scores: &Tensor,
+        theta: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        by_float!(x.dtype(), "routed_kronecker", T => with_data::<T, _>(x, |x_| {
+            with_data(theta, |t| with_data(dy, |g| self.with_layer::<T, _>(x_, t, |layer| {
+                let grads = layer.backward(g, x.track_op());
+                let dscores = match scores.track_op() {
+                    true => Some(crate::routing::score_grad(&self.routing, &grads.gates)?),
+                    false => None,
+                };
+                Ok((
+                    grads.x.map(|g| tensor(g, x.shape(), x)).transpose()?,
+                    dscores.map(|g| tensor(g, scores.shape(), scores)).transpose()?,
+                    theta.track_op().then(|| tensor(grads.theta, theta.shape(), theta)).transpose()?,
+                ))
+            })))
+        }))
+    }
+}

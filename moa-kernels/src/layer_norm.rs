@@ -1,0 +1,130 @@
+//! Layer normalisation (PyTorch `F.layer_norm`) that keeps its gradient.
+
+use crate::cpu::{Real, by_float, data, element, lane_sum, sum_blocks, tensor, with_data};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// Normalises the last dimension of `x` to mean 0 and variance 1, then applies
+/// `gamma` and `beta`. Tracked affine tensors get gradients, frozen ones cost nothing.
+///
+/// # Shapes
+/// `x` `[..., d]`, `gamma` and `beta` `[d]`; the result has the shape of `x`.
+///
+/// # Errors
+/// If the shapes do not fit or the type is neither `f32` nor `f64`.
+pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    if gamma.dims() != [width] || beta.dims() != [width] || width == 0 {
+        candle_core::bail!(
+            "layer_norm: x {:?}, gamma {:?} and beta {:?} do not fit",
+            x.shape(),
+            gamma.shape(),
+            beta.shape()
+        );
+    }
+    x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
+}
+
+struct LayerNorm {
+    eps: f64,
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        "moa-layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        gamma: &CpuStorage,
+        lg: &Layout,
+        beta: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_float!(x.dtype(), "layer_norm", T => {
+            let (x, gamma, beta) = (data::<T>(x, lx)?, data::<T>(gamma, lg)?, data::<T>(beta, lb)?);
+            let width = gamma.len();
+            let mut y = vec![0.0; x.len()];
+            y.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(16).for_each(|(y, x)| {
+                let (mean, inv) = moments(x, self.eps);
+                for (((y, &x), &g), &b) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
+                    *y = (x - mean) * inv * g + b;
+                }
+            });
+            Ok(element(y, lx.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        by_float!(x.dtype(), "layer_norm", T => {
+            with_data::<T, _>(x, |x_| with_data::<T, _>(dy, |dy| {
+                let width = gamma.elem_count();
+                let mut dx = None;
+                if x.track_op() {
+                    let grad = with_data(gamma, |gamma| Ok(input_grad(x_, gamma, dy, self.eps)))?;
+                    dx = Some(tensor(grad, x.shape(), x)?);
+                }
+                let (mut dgamma, mut dbeta) = (None, None);
+                if gamma.track_op() || beta.track_op() {
+                    let mut sums = affine_grads(x_, dy, width, self.eps);
+                    let beta_sums = sums.split_off(width);
+                    dgamma = gamma.track_op().then(|| tensor(sums, width, gamma)).transpose()?;
+                    dbeta = beta.track_op().then(|| tensor(beta_sums, width, beta)).transpose()?;
+                }
+                Ok((dx, dgamma, dbeta))
+            }))
+        })
+    }
+}
+
+/// Mean and 1 / standard deviation of one row.
+fn moments<T: Real>(row: &[T], eps: f64) -> (T, T) {
+    let n = T::from_f64(row.len() as f64);
+    let mean = lane_sum(row, |v| v) / n;
+    let var = lane_sum(row, |v| (v - mean) * (v - mean)) / n;
+    (mean, T::one() / (var + T::from_f64(eps)).root())
+}
+
+fn input_grad<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64) -> Vec<T> {
+    let width = gamma.len();
+    let n = T::from_f64(width as f64);
+    let mut dx = vec![T::zero(); x.len()];
+    let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(width));
+    rows.with_min_len(16).for_each(|((dx, x), dy)| {
+        let (mean, inv) = moments(x, eps);
+        let (mut sum, mut dot) = (T::zero(), T::zero());
+        for ((&x, &dy), &g) in x.iter().zip(dy).zip(gamma) {
+            sum += dy * g;
+            dot += dy * g * (x - mean) * inv;
+        }
+        let (sum, dot) = (sum / n, dot / n);
+        for (((dx, &x), &dy), &g) in dx.iter_mut().zip(x).zip(dy).zip(gamma) {
+            *dx = inv * (dy * g - sum - (x - mean) * inv * dot);
+        }
+    });
+    dx
+}
+
+/// Gradients of gamma then beta, one after the other.
+fn affine_grads<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
+    sum_blocks(x.len() / width, 2 * width, |rows, plane| {
+        let (dgamma, dbeta) = plane.split_at_mut(width);
+        for row in rows {
+            let span = row * width..(row + 1) * width;
+            let (mean, inv) = moments(&x[span.clone()], eps);
+            for (i, (&x, &dy)) in x[span.clone()].iter().zip(&dy[span]).enumerate() {
+                dgamma[i] += dy * (x - mean) * inv;
+                dbeta[i] += dy;
+            }
+        }
+    })
+}

@@ -1,0 +1,159 @@
+//! `y = x W^T + b` (PyTorch `F.linear`) where any of the three may be frozen.
+
+use crate::cpu::{View, by_float, column_sums, data, element, gemm, tensor, with_data};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use gemm::{Into, Threads};
+
+/// Applies a linear layer to the last dimension of `x`.
+///
+/// A gradient is computed for each argument that is tracked and for no other:
+/// with a frozen weight the backward pass is the single product `dy W`.
+///
+/// # Shapes
+/// `x` `[..., in]`, `weight` `[out, in]`, `bias` `[out]`; the result is `[..., out]`.
+///
+/// # Errors
+/// If the shapes do not fit or the type is neither `f32` nor `f64`.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (out, width) = weight.dims2()?;
+    if x.dims().last() != Some(&width) || bias.is_some_and(|b| b.dims() != [out]) {
+        candle_core::bail!(
+            "linear: x {:?}, weight {:?} and bias {:?} do not fit",
+            x.shape(),
+            weight.shape(),
+            bias.map(Tensor::shape)
+        );
+    }
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    match bias {
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Linear),
+        None => x.apply_op2(&weight, Linear),
+    }
+}
+
+struct Linear;
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "moa-linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_float!(x.dtype(), "linear", T => {
+            let bias = data::<T>(b, lb)?;
+            let y = forward(data(x, lx)?, data(w, lw)?, Some(bias), bias.len());
+            Ok(element(y, out_shape(lx, lw)))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = backward(x, w, dy)?;
+        let db = if b.track_op() { Some(sum_rows(dy, b)?) } else { None };
+        Ok((dx, dw, db))
+    }
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "moa-linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_float!(x.dtype(), "linear", T => {
+            let y = forward::<T>(data(x, lx)?, data(w, lw)?, None, lw.dims()[0]);
+            Ok(element(y, out_shape(lx, lw)))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        backward(x, w, dy)
+    }
+}
+
+fn out_shape(lx: &Layout, lw: &Layout) -> Vec<usize> {
+    let mut dims = lx.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = lw.dims()[0];
+    }
+    dims
+}
+
+/// `x` `[rows, in]`, `w` `[out, in]`.
+pub(crate) fn forward<T: crate::cpu::Real>(
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    out: usize,
+) -> Vec<T> {
+    let width = w.len() / out.max(1);
+    let rows = x.len() / width.max(1);
+    let mut y = match bias {
+        Some(bias) => bias.iter().copied().cycle().take(rows * out).collect(),
+        None => vec![T::zero(); rows * out],
+    };
+    let into = if bias.is_some() { Into::Add } else { Into::Set };
+    gemm(&mut y, out, into, View::new(x, rows, width), View::new(w, out, width).t(), Threads::All);
+    y
+}
+
+fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (out, width) = w.dims2()?;
+    let rows = x.elem_count() / width.max(1);
+    by_float!(x.dtype(), "linear", T => with_data::<T, _>(dy, |dy_| {
+        let g = View::new(dy_, rows, out);
+        let mut dx = None;
+        if x.track_op() {
+            let mut grad = vec![0.0; rows * width];
+            with_data(w, |w| {
+                gemm(&mut grad, width, Into::Set, g, View::new(w, out, width), Threads::All);
+                Ok(())
+            })?;
+            dx = Some(tensor(grad, x.shape(), x)?);
+        }
+        let mut dw = None;
+        if w.track_op() {
+            let mut grad = vec![0.0; out * width];
+            with_data(x, |x| {
+                gemm(&mut grad, width, Into::Set, g.t(), View::new(x, rows, width), Threads::All);
+                Ok(())
+            })?;
+            dw = Some(tensor(grad, (out, width), w)?);
+        }
+        Ok((dx, dw))
+    }))
+}
+
+/// The gradient of a bias: `dy` summed over all but its last dimension.
+pub(crate) fn sum_rows(dy: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let width = bias.elem_count();
+    by_float!(dy.dtype(), "linear", T => with_data::<T, _>(dy, |dy| {
+        tensor(column_sums(dy, width), width, bias)
+    }))
+}

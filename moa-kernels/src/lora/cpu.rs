@@ -1,0 +1,175 @@
+//! Masked-dense over the concatenated ranks: all experts' `down` form one thin
+//! matrix, the ranks of experts that a token did not choose are set to zero, and
+//! all `up` form one thin matrix again. Cheaper than sorting tokens while the
+//! total rank is small against `in`.
+
+use crate::cpu::gemm::{Into, Threads, View, gemm};
+use crate::cpu::{BLOCK, Real, column_sums};
+use rayon::prelude::*;
+
+/// The sizes of one layer.
+pub struct Sizes {
+    pub width: usize,
+    pub out: usize,
+    pub ranks: Vec<usize>,
+    /// A trainable bias stands at the end of theta.
+    pub bias: bool,
+    pub scale: f64,
+}
+
+/// One layer applied to one batch of tokens.
+pub struct Layer<'a, T> {
+    pub x: &'a [T],
+    /// `down`, `up` of each expert in turn, then the bias.
+    pub theta: &'a [T],
+    pub weight: &'a [T],
+    pub gates: &'a [T],
+    pub indices: &'a [u32],
+    pub sizes: &'a Sizes,
+}
+
+pub struct Grads<T> {
+    pub x: Option<Vec<T>>,
+    pub gates: Vec<T>,
+    pub theta: Vec<T>,
+}
+
+/// All experts side by side.
+struct Banks<T> {
+    /// `[R, in]`
+    down: Vec<T>,
+    /// `[out, R]`
+    up: Vec<T>,
+}
+
+impl<T: Real> Layer<'_, T> {
+    fn tokens(&self) -> usize {
+        self.x.len() / self.sizes.width
+    }
+
+    fn total_rank(&self) -> usize {
+        self.sizes.ranks.iter().sum()
+    }
+
+    /// First rank column and number of rank columns of an expert.
+    fn columns(&self, expert: usize) -> (usize, usize) {
+        (self.sizes.ranks[..expert].iter().sum(), self.sizes.ranks[expert])
+    }
+
+    fn banks(&self) -> Banks<T> {
+        let (Sizes { width, out, .. }, total) = (self.sizes, self.total_rank());
+        let mut banks = Banks { down: Vec::new(), up: vec![T::zero(); out * total] };
+        let mut at = 0;
+        for e in 0..self.sizes.ranks.len() {
+            let (first, rank) = self.columns(e);
+            let (down, rest) = self.theta[at..].split_at(rank * width);
+            banks.down.extend_from_slice(down);
+            for (row, up) in banks.up.chunks_mut(total).zip(rest.chunks(rank)) {
+                row[first..first + rank].copy_from_slice(up);
+            }
+            at += rank * (width + out);
+        }
+        banks
+    }
+
+    fn view<'b>(&self, data: &'b [T], rows: usize, cols: usize) -> View<'b, T> {
+        View::new(data, rows, cols)
+    }
+
+    /// `x down^T` for all experts, `[tokens, R]`.
+    fn shrink(&self, banks: &Banks<T>) -> Vec<T> {
+        let (tokens, total) = (self.tokens(), self.total_rank());
+        let mut h = vec![T::zero(); tokens * total];
+        let down = self.view(&banks.down, total, self.sizes.width);
+        let x = self.view(self.x, tokens, self.sizes.width);
+        gemm(&mut h, total, Into::Set, x, down.t(), Threads::All);
+        h
+    }
+
+    /// Multiplies each rank column by the gate of its expert, zero where the
+    /// expert was not chosen.
+    fn gate(&self, h: &[T]) -> Vec<T> {
+        let (total, k) = (self.total_rank(), self.top_k());
+        let scale = T::from_f64(self.sizes.scale);
+        let mut hg = vec![T::zero(); h.len()];
+        let rows = hg.par_chunks_mut(total).zip(h.par_chunks(total)).enumerate();
+        rows.with_min_len(BLOCK).for_each(|(t, (hg, h))| {
+            for choice in t * k..(t + 1) * k {
+                let (first, rank) = self.columns(self.indices[choice] as usize);
+                let gate = self.gates[choice] * scale;
+                for j in first..first + rank {
+                    hg[j] = gate * h[j];
+                }
+            }
+        });
+        hg
+    }
+
+    fn top_k(&self) -> usize {
+        self.indices.len() / self.tokens().max(1)
+    }
+
+    pub fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
+        let (Sizes { out, bias, .. }, total) = (self.sizes, self.total_rank());
+        let mut constant = base_bias.map_or(vec![T::zero(); *out], <[T]>::to_vec);
+        if *bias {
+            let own = &self.theta[self.theta.len() - out..];
+            constant.iter_mut().zip(own).for_each(|(c, &b)| *c += b);
+        }
+        let mut y = crate::linear::forward(self.x, self.weight, Some(&constant), *out);
+        let banks = self.banks();
+        let hg = self.gate(&self.shrink(&banks));
+        let (hg, up) = (self.view(&hg, self.tokens(), total), self.view(&banks.up, *out, total));
+        gemm(&mut y, *out, Into::Add, hg, up.t(), Threads::All);
+        y
+    }
+
+    pub fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
+        let (&Sizes { width, out, scale, .. }, total) = (self.sizes, self.total_rank());
+        let (tokens, k) = (self.tokens(), self.top_k());
+        let banks = self.banks();
+        let h = self.shrink(&banks);
+        let hg = self.gate(&h);
+        let g = self.view(dy, tokens, out);
+
+        // Gradient of the gated ranks, then of gates and of ranks.
+        let mut dhg = vec![T::zero(); tokens * total];
+        gemm(&mut dhg, total, Into::Set, g, self.view(&banks.up, out, total), Threads::All);
+        let mut gates = vec![T::zero(); tokens * k];
+        gates.par_chunks_mut(k.max(1)).enumerate().with_min_len(BLOCK).for_each(|(t, gates)| {
+            for (choice, gate) in gates.iter_mut().enumerate() {
+                let (first, rank) = self.columns(self.indices[t * k + choice] as usize);
+                let span = t * total + first..t * total + first + rank;
+                *gate = crate::cpu::dot(&dhg[span.clone()], &h[span]) * T::from_f64(scale);
+            }
+        });
+        let dh = self.gate(&dhg);
+
+        let (dh_view, x) = (self.view(&dh, tokens, total), self.view(self.x, tokens, width));
+        let dx = wants_x.then(|| {
+            let mut dx = vec![T::zero(); tokens * width];
+            let weight = self.view(self.weight, out, width);
+            gemm(&mut dx, width, Into::Set, g, weight, Threads::All);
+            let down = self.view(&banks.down, total, width);
+            gemm(&mut dx, width, Into::Add, dh_view, down, Threads::All);
+            dx
+        });
+        let mut ddown = vec![T::zero(); total * width];
+        gemm(&mut ddown, width, Into::Set, dh_view.t(), x, Threads::All);
+        let mut dup = vec![T::zero(); out * total];
+        gemm(&mut dup, total, Into::Set, g.t(), self.view(&hg, tokens, total), Threads::All);
+
+        let mut theta = Vec::with_capacity(self.theta.len());
+        for e in 0..self.sizes.ranks.len() {
+            let (first, rank) = self.columns(e);
+            theta.extend_from_slice(&ddown[first * width..(first + rank) * width]);
+            for row in dup.chunks(total) {
+                theta.extend_from_slice(&row[first..first + rank]);
+            }
+        }
+        if self.sizes.bias {
+            theta.extend(column_sums(dy, out));
+        }
+        Grads { x: dx, gates, theta }
+    }
+}

@@ -1,0 +1,138 @@
+//! `x + gamma * y`: the residual connection, with DINOv2's layer scale.
+
+use crate::cpu::{by_float, data, element, sum_blocks, tensor, with_data};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// Adds a branch to the residual stream, scaled per channel if `gamma` is given.
+///
+/// Unlike candle's addition it computes nothing for an untracked side (the
+/// stream below the first adapter).
+///
+/// # Shapes
+/// `x` and `y` `[..., d]`, `gamma` `[d]`.
+///
+/// # Errors
+/// If the shapes differ or the type is neither `f32` nor `f64`.
+pub fn residual(x: &Tensor, y: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    if x.dims() != y.dims() || gamma.is_some_and(|g| g.dims() != [width]) {
+        candle_core::bail!(
+            "residual: x {:?}, y {:?} and gamma {:?} do not fit",
+            x.shape(),
+            y.shape(),
+            gamma.map(Tensor::shape)
+        );
+    }
+    let (x, y) = (x.contiguous()?, y.contiguous()?);
+    match gamma {
+        Some(gamma) => x.apply_op3(&y, &gamma.contiguous()?, Residual),
+        None => x.apply_op2(&y, Residual),
+    }
+}
+
+struct Residual;
+
+const CHUNK: usize = 8192;
+
+impl CustomOp2 for Residual {
+    fn name(&self) -> &'static str {
+        "moa-residual"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        y: &CpuStorage,
+        ly: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_float!(x.dtype(), "residual", T => {
+            let mut sum = data::<T>(x, lx)?.to_vec();
+            sum.par_chunks_mut(CHUNK).zip(data::<T>(y, ly)?.par_chunks(CHUNK)).for_each(|(s, y)| {
+                for (s, &y) in s.iter_mut().zip(y) {
+                    *s += y;
+                }
+            });
+            Ok(element(sum, lx.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        _sum: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let share = |t: &Tensor| t.track_op().then(|| grad.clone());
+        Ok((share(x), share(y)))
+    }
+}
+
+impl CustomOp3 for Residual {
+    fn name(&self) -> &'static str {
+        "moa-residual-scaled"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        y: &CpuStorage,
+        ly: &Layout,
+        gamma: &CpuStorage,
+        lg: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        by_float!(x.dtype(), "residual", T => {
+            let gamma = data::<T>(gamma, lg)?;
+            let mut sum = data::<T>(x, lx)?.to_vec();
+            let y = data::<T>(y, ly)?;
+            sum.par_chunks_mut(gamma.len()).zip(y.par_chunks(gamma.len())).for_each(|(s, y)| {
+                for ((s, &y), &g) in s.iter_mut().zip(y).zip(gamma) {
+                    *s += y * g;
+                }
+            });
+            Ok(element(sum, lx.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        gamma: &Tensor,
+        _sum: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let width = gamma.elem_count();
+        by_float!(x.dtype(), "residual", T => with_data::<T, _>(grad, |g| {
+            let mut dy = None;
+            if y.track_op() {
+                let mut scaled = g.to_vec();
+                with_data::<T, _>(gamma, |gamma| {
+                    scaled.par_chunks_mut(width).for_each(|row| {
+                        row.iter_mut().zip(gamma).for_each(|(v, &g)| *v *= g);
+                    });
+                    Ok(())
+                })?;
+                dy = Some(tensor(scaled, y.shape(), y)?);
+            }
+            let mut dgamma = None;
+            if gamma.track_op() {
+                let sums = with_data::<T, _>(y, |y| {
+                    Ok(sum_blocks::<T>(y.len() / width, width, |rows, plane| {
+                        let span = rows.start * width..rows.end * width;
+                        for (y, g) in y[span.clone()].chunks(width).zip(g[span].chunks(width)) {
+                            for ((p, &y), &g) in plane.iter_mut().zip(y).zip(g) {
+                                *p += y * g;
+                            }
+                        }
+                    }))
+                })?;
+                dgamma = Some(tensor(sums, width, gamma)?);
+            }
+            Ok((x.track_op().then(|| grad.clone()), dy, dgamma))
+        }))
+    }
+}

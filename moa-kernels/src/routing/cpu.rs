@@ -1,0 +1,86 @@
+use super::{Gating, Routing};
+use crate::cpu::{BLOCK, Real, with_data};
+use candle_core::Result;
+use rayon::prelude::*;
+
+pub struct Chosen<T> {
+    pub probs: Vec<T>,
+    pub indices: Vec<u32>,
+    pub gates: Vec<T>,
+}
+
+/// Softmax of one row, in place.
+pub fn softmax<T: Real>(row: &mut [T]) {
+    let top = row.iter().fold(row[0], |top, &v| top.larger(v));
+    let mut sum = T::zero();
+    for v in row.iter_mut() {
+        *v = (*v - top).exponential();
+        sum += *v;
+    }
+    for v in row.iter_mut() {
+        *v = *v / sum;
+    }
+}
+
+pub fn choose<T: Real>(noisy: &[T], experts: usize, gating: Gating) -> Chosen<T> {
+    let (tokens, k) = (noisy.len() / experts, gating.top_k);
+    let mut probs = noisy.to_vec();
+    let mut indices = vec![0u32; tokens * k];
+    let mut gates = vec![T::zero(); tokens * k];
+    let rows = probs.par_chunks_mut(experts).zip(indices.par_chunks_mut(k));
+    rows.zip(gates.par_chunks_mut(k)).with_min_len(BLOCK).for_each(|((probs, indices), gates)| {
+        softmax(probs);
+        for choice in 0..k {
+            // The first of equals wins; a NaN row chooses in order, never out of range.
+            let free = |e: &usize| !indices[..choice].contains(&(*e as u32));
+            let best = (0..experts)
+                .filter(free)
+                .reduce(|best, e| if probs[e] > probs[best] { e } else { best })
+                .unwrap_or(0);
+            indices[choice] = best as u32;
+            gates[choice] = probs[best];
+        }
+        if gating.renormalise {
+            let sum = gates.iter().fold(T::zero(), |sum, &g| sum + g);
+            gates.iter_mut().for_each(|g| *g = *g / sum);
+        }
+    });
+    Chosen { probs, indices, gates }
+}
+
+/// The gradient of the scores from `dgates` `[tokens, top_k]`: through the
+/// quotient if gates are renormalised, then through the softmax.
+pub fn score_grad<T: Real>(routing: &Routing, dgates: &[T]) -> Result<Vec<T>> {
+    let (experts, k) = (routing.experts(), routing.gating.top_k);
+    let indices = routing.indices.flatten_all()?.to_vec1::<u32>()?;
+    with_data::<T, _>(&routing.probs, |probs| {
+        with_data::<T, _>(&routing.gates, |gates| {
+            let mut dscores = vec![T::zero(); probs.len()];
+            let tokens = dscores
+                .par_chunks_mut(experts)
+                .zip(probs.par_chunks(experts))
+                .zip(gates.par_chunks(k).zip(dgates.par_chunks(k)).zip(indices.par_chunks(k)));
+            tokens.with_min_len(BLOCK).for_each(|((ds, probs), ((gates, dg), indices))| {
+                let chosen = || indices.iter().map(|&e| e as usize).zip(dg.iter().zip(gates));
+                // Gradient of the probabilities, zero where not chosen.
+                if routing.gating.renormalise {
+                    let dot = chosen().fold(T::zero(), |sum, (_, (&d, &g))| sum + d * g);
+                    let sum = chosen().fold(T::zero(), |sum, (e, _)| sum + probs[e]);
+                    chosen().for_each(|(e, (&d, _))| ds[e] = (d - dot) / sum);
+                } else {
+                    chosen().for_each(|(e, (&d, _))| ds[e] = d);
+                }
+                softmax_grad(ds, probs);
+            });
+            Ok(dscores)
+        })
+    })
+}
+
+/// Turns the gradient of softmax outputs `p` into that of its inputs, in place.
+pub fn softmax_grad<T: Real>(dp: &mut [T], p: &[T]) {
+    let dot = dp.iter().zip(p).fold(T::zero(), |sum, (&d, &p)| sum + d * p);
+    for (d, &p) in dp.iter_mut().zip(p) {
+        *d = p * (*d - dot);
+    }
+}

@@ -1,0 +1,111 @@
+//! From router scores to gates: noise, softmax, top-k, and the balance loss.
+
+mod balance;
+mod cpu;
+mod noise;
+
+pub use balance::{Balance, Threshold, balance_loss};
+pub use noise::router_noise;
+
+pub(crate) use cpu::score_grad;
+
+use crate::cpu::{by_float, tensor, with_data};
+use candle_core::{Result, Tensor};
+
+/// How scores become gates (paper section 3, reference code `CosineTopKGate`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gating {
+    /// Experts per token.
+    pub top_k: usize,
+    /// Divide the chosen probabilities by their sum. The paper does not.
+    pub renormalise: bool,
+}
+
+/// Which experts each token goes to, and how strongly.
+///
+/// It belongs to the scores it was made from: gradients of the gates flow into
+/// `scores` through the operations that take a `Routing`.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// `[tokens, experts]`, without noise; tracked if the router trains.
+    pub scores: Tensor,
+    /// `[tokens, experts]`, softmax of the noisy scores.
+    pub probs: Tensor,
+    /// `[tokens, top_k]` `u32`, best first; the first of equals wins.
+    pub indices: Tensor,
+    /// `[tokens, top_k]`, the weight of each chosen expert.
+    pub gates: Tensor,
+    /// The rule that made the gates.
+    pub gating: Gating,
+}
+
+impl Routing {
+    /// Chooses experts by `softmax(scores + noise)`.
+    ///
+    /// # Shapes
+    /// `scores` and `noise` `[tokens, experts]`.
+    ///
+    /// # Errors
+    /// If the shapes differ or `top_k` is not in `1..=experts`.
+    pub fn new(scores: &Tensor, noise: Option<&Tensor>, gating: Gating) -> Result<Self> {
+        let (tokens, experts) = scores.dims2()?;
+        let k = gating.top_k;
+        if k == 0 || k > experts {
+            candle_core::bail!("routing: top_k {k} of {experts} experts");
+        }
+        if noise.is_some_and(|n| n.dims() != scores.dims()) {
+            candle_core::bail!("routing: the noise is not {:?}", scores.shape());
+        }
+        let noisy = match noise {
+            Some(noise) => (scores.detach() + noise)?,
+            None => scores.detach(),
+        };
+        by_float!(noisy.dtype(), "routing", T => with_data::<T, _>(&noisy, |noisy| {
+            let chosen = cpu::choose(noisy, experts, gating);
+            Ok(Self {
+                scores: scores.clone(),
+                probs: tensor(chosen.probs, (tokens, experts), scores)?,
+                indices: tensor(chosen.indices, (tokens, k), scores)?,
+                gates: tensor(chosen.gates, (tokens, k), scores)?,
+                gating,
+            })
+        }))
+    }
+
+    /// One expert that takes every token with weight 1: an adapter without a router.
+    ///
+    /// # Errors
+    /// Only if memory runs out.
+    pub fn single(x: &Tensor, tokens: usize) -> Result<Self> {
+        let ones = Tensor::ones((tokens, 1), x.dtype(), x.device())?;
+        Ok(Self {
+            scores: ones.zeros_like()?,
+            probs: ones.clone(),
+            indices: Tensor::zeros((tokens, 1), candle_core::DType::U32, x.device())?,
+            gates: ones,
+            gating: Gating { top_k: 1, renormalise: false },
+        })
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.scores.dims()[0]
+    }
+
+    /// Number of experts.
+    pub fn experts(&self) -> usize {
+        self.scores.dims()[1]
+    }
+
+    /// How many (token, choice) pairs each expert got.
+    ///
+    /// # Errors
+    /// Only if the device fails.
+    pub fn tokens_per_expert(&self) -> Result<Vec<u32>> {
+        let mut counts = vec![0; self.experts()];
+        for expert in self.indices.flatten_all()?.to_vec1::<u32>()? {
+            counts[expert as usize] += 1;
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,139 @@
+//! The layers of a plain transformer against the reference.
+
+mod common;
+
+use candle_core::{Device, Tensor};
+use common::{Arg, arg, check};
+use moa_kernels::rng::{Key, Purpose};
+use moa_kernels::{
+    activation, attention::attention, cross_entropy::cross_entropy, dropout::dropout,
+    layer_norm::layer_norm, linear::linear, reference, residual::residual,
+};
+
+#[test]
+fn linear_with_and_without_bias() {
+    for (rows, width, out) in [(1, 1, 1), (5, 7, 3), (260, 6, 5)] {
+        let args = [arg(1, &[rows, width], 1.0), arg(2, &[out, width], 0.3), arg(3, &[out], 1.0)];
+        check(
+            "linear",
+            &args,
+            |t| linear(&t[0], &t[1], Some(&t[2])),
+            |v| reference::linear(&v[0], &v[1], &v[2], width),
+        );
+        check(
+            "linear without bias",
+            &args[..2],
+            |t| linear(&t[0], &t[1], None),
+            |v| reference::linear(&v[0], &v[1], &[], width),
+        );
+    }
+}
+
+#[test]
+fn linear_of_a_batch_of_sequences_and_of_a_view() {
+    check(
+        "linear, transposed input",
+        &[arg(4, &[6, 5], 1.0), arg(5, &[4, 6], 1.0)],
+        |t| linear(&t[0].t()?.reshape((1, 5, 6))?, &t[1], None),
+        |v| {
+            let x: Vec<f64> = (0..30).map(|i| v[0][i % 6 * 5 + i / 6]).collect();
+            reference::linear(&x, &v[1], &[], 6)
+        },
+    );
+}
+
+#[test]
+fn layer_norm_trains_input_and_affine() {
+    for (rows, width) in [(1, 3), (7, 20), (260, 8)] {
+        check(
+            "layer norm",
+            &[arg(6, &[rows, width], 2.0), arg(7, &[width], 1.0), arg(8, &[width], 1.0)],
+            |t| layer_norm(&t[0], &t[1], &t[2], 1e-6),
+            |v| reference::layer_norm(&v[0], &v[1], &v[2], 1e-6),
+        );
+    }
+}
+
+#[test]
+fn attention_of_odd_sizes() {
+    for (batch, tokens, heads, width) in [(1, 1, 1, 2), (2, 5, 3, 4), (3, 17, 2, 8)] {
+        let row = 3 * heads * width;
+        check(
+            "attention",
+            &[arg(9, &[batch, tokens, row], 1.0)],
+            |t| attention(&t[0], heads),
+            |v| {
+                let images = v[0].chunks(tokens * row);
+                images.flat_map(|image| reference::attention(image, tokens, heads)).collect()
+            },
+        );
+    }
+}
+
+#[test]
+fn activations() {
+    let x = arg(10, &[3, 40], 2.0);
+    let edge = Arg(vec![-30.0, -6.0, -1.0, 0.0, 1e-3, 6.0, 30.0, 100.0], vec![1, 8]);
+    for x in [x, edge] {
+        let one = [Arg(x.0.clone(), x.1.clone())];
+        let map = |f: fn(f64) -> f64| move |v: &[Vec<f64>]| v[0].iter().map(|&x| f(x)).collect();
+        check("gelu", &one, |t| activation::gelu(&t[0]), map(reference::gelu));
+        check("quick gelu", &one, |t| activation::quick_gelu(&t[0]), map(reference::quick_gelu));
+        let half = x.1[1] / 2;
+        check("swiglu", &one, |t| activation::swiglu(&t[0]), |v| reference::swiglu(&v[0], half));
+    }
+}
+
+#[test]
+fn residual_with_and_without_layer_scale() {
+    let args = [arg(11, &[2, 3, 5], 1.0), arg(12, &[2, 3, 5], 1.0), arg(13, &[5], 0.5)];
+    check(
+        "residual",
+        &args[..2],
+        |t| residual(&t[0], &t[1], None),
+        |v| reference::residual(&v[0], &v[1], &[1.0]),
+    );
+    check(
+        "residual with layer scale",
+        &args,
+        |t| residual(&t[0], &t[1], Some(&t[2])),
+        |v| reference::residual(&v[0], &v[1], &v[2]),
+    );
+}
+
+#[test]
+fn cross_entropy_of_labels() {
+    let labels = [0, 4, 2, 4, 1];
+    check(
+        "cross entropy",
+        &[arg(14, &[5, 5], 3.0)],
+        |t| cross_entropy(&t[0], &labels),
+        |v| vec![reference::cross_entropy(&v[0], &labels)],
+    );
+}
+
+#[test]
+fn dropout_keeps_the_share_and_the_mean() {
+    let x = Tensor::ones((200, 300), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let key = Key::new(5, Purpose::HeadDropout, 9);
+    let y = dropout(&x, 0.25, key).unwrap();
+    let mean = y.mean_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!((mean - 1.0).abs() < 0.02, "{mean}");
+    assert_eq!(common::values(&y), common::values(&dropout(&x, 0.25, key).unwrap()));
+    assert!(dropout(&x, 1.0, key).is_err());
+}
+
+#[test]
+fn wrong_shapes_are_errors() {
+    let t = |shape: &[usize]| arg(1, shape, 1.0);
+    let make = |a: Arg| common::tensor(&a.0, &a.1, candle_core::DType::F32);
+    let (x, w) = (make(t(&[2, 3])), make(t(&[4, 5])));
+    assert!(linear(&x, &w, None).is_err());
+    assert!(layer_norm(&x, &make(t(&[2])), &make(t(&[3])), 1e-6).is_err());
+    assert!(attention(&make(t(&[1, 2, 10])), 3).is_err());
+    assert!(activation::swiglu(&x).is_err());
+    assert!(cross_entropy(&x, &[0, 3]).is_err());
+    assert!(cross_entropy(&x, &[0]).is_err());
+    let half = x.to_dtype(candle_core::DType::F16).unwrap();
+    assert!(activation::gelu(&half).unwrap_err().to_string().contains("F16"));
+}

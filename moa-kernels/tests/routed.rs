@@ -1,0 +1,300 @@
+//! Routers, gates, the balance loss and both kinds of experts against the
+//! token-by-token reference, one case per rule of the method.
+
+mod common;
+
+use candle_core::{DType, Result, Tensor};
+use common::{Arg, arg, check, normal, tensor, values};
+use moa_kernels::kronecker::{self, DropConnect, Shared, routed_kronecker};
+use moa_kernels::lora::{self, routed_lora};
+use moa_kernels::reference::{self, Adapter, Router};
+use moa_kernels::router::cosine_scores;
+use moa_kernels::routing::{Balance, Gating, Routing, Threshold, balance_loss};
+use std::sync::Arc;
+
+/// One rule of the method.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    kronecker: bool,
+    cosine: bool,
+    top_k: usize,
+    renormalise: bool,
+    noise: bool,
+    dropped: bool,
+    max_threshold: bool,
+    temperature: f64,
+}
+
+const PLAIN: Case = Case {
+    name: "plain",
+    kronecker: false,
+    cosine: true,
+    top_k: 1,
+    renormalise: false,
+    noise: true,
+    dropped: false,
+    max_threshold: false,
+    temperature: 0.7,
+};
+
+const CASES: &[Case] = &[
+    PLAIN,
+    Case { name: "evaluation", noise: false, ..PLAIN },
+    Case { name: "linear router", cosine: false, ..PLAIN },
+    Case { name: "top 2", top_k: 2, ..PLAIN },
+    Case { name: "top 2 renormalised", top_k: 2, renormalise: true, ..PLAIN },
+    Case {
+        name: "all renormalised, max",
+        top_k: 3,
+        renormalise: true,
+        max_threshold: true,
+        ..PLAIN
+    },
+    Case { name: "temperature above the cap", temperature: 5.0, noise: false, ..PLAIN },
+    Case { name: "kronecker", kronecker: true, ..PLAIN },
+    Case { name: "kronecker, drop connect", kronecker: true, dropped: true, ..PLAIN },
+    Case {
+        name: "kronecker, linear, top 2 renormalised, drop connect",
+        kronecker: true,
+        cosine: false,
+        top_k: 2,
+        renormalise: true,
+        dropped: true,
+        ..PLAIN
+    },
+];
+
+const TOKENS: usize = 11;
+const WIDTH: usize = 12;
+const OUT: usize = 18;
+const T: usize = 3;
+const P: usize = 5;
+const RANKS: [usize; 3] = [1, 4, 2];
+const STD: f64 = 1.0 / 3.0;
+
+impl Case {
+    fn args(&self) -> Vec<Arg> {
+        let mut args = vec![arg(1, &[TOKENS, WIDTH], 1.0)];
+        if self.cosine {
+            args.push(arg(2, &[P, WIDTH], 0.4));
+            args.push(arg(3, &[P], 0.2));
+            args.push(arg(4, &[P, RANKS.len()], 0.5));
+            args.push(Arg(vec![self.temperature], vec![1]));
+        } else {
+            args.push(arg(2, &[RANKS.len(), WIDTH], 0.4));
+        }
+        if self.kronecker {
+            args.push(arg(5, &[T, T, 1], 0.7));
+            args.push(arg(6, &[T, 1, T], 0.7));
+        }
+        for (e, &r) in RANKS.iter().enumerate() {
+            let seed = 10 + e as u64;
+            if self.kronecker {
+                args.push(arg(seed, &[T, WIDTH / T, r], 0.6));
+                args.push(arg(seed + 10, &[T, r, OUT / T], 0.6));
+            } else {
+                args.push(arg(seed, &[r, WIDTH], 0.4));
+                args.push(arg(seed + 10, &[OUT, r], 0.6));
+            }
+        }
+        args.push(arg(7, &[OUT], 0.3));
+        args
+    }
+
+    fn weight(&self) -> Vec<f64> {
+        normal(50, OUT * WIDTH, 0.3)
+    }
+
+    fn noise(&self) -> Vec<f64> {
+        if self.noise { normal(51, TOKENS * RANKS.len(), STD) } else { Vec::new() }
+    }
+
+    fn keep(&self) -> Vec<u8> {
+        let coins = normal(52, RANKS.len() * WIDTH * OUT, 1.0);
+        coins.iter().map(|&z| u8::from(z > 0.0)).collect()
+    }
+
+    fn gating(&self) -> Gating {
+        Gating { top_k: self.top_k, renormalise: self.renormalise }
+    }
+
+    fn routing(&self, t: &[Tensor]) -> Result<Routing> {
+        let scores = if self.cosine {
+            let z = moa_kernels::linear::linear(&t[0], &t[1], Some(&t[2]))?;
+            cosine_scores(&z, &t[3], &t[4])?
+        } else {
+            moa_kernels::linear::linear(&t[0], &t[1], None)?
+        };
+        let noise = self.noise.then(|| tensor(&self.noise(), scores.dims(), scores.dtype()));
+        Routing::new(&scores, noise.as_ref(), self.gating())
+    }
+
+    fn router_args(&self) -> usize {
+        if self.cosine { 5 } else { 2 }
+    }
+
+    fn layer(&self, t: &[Tensor]) -> Result<Tensor> {
+        let routing = self.routing(t)?;
+        let weight = tensor(&self.weight(), &[OUT, WIDTH], t[0].dtype());
+        let rest = &t[self.router_args()..];
+        let bias = rest.last();
+        if self.kronecker {
+            let shared = Shared { left: rest[0].clone(), right: rest[1].clone() };
+            let pair = |p: &[Tensor]| kronecker::Expert { left: p[0].clone(), right: p[1].clone() };
+            let experts: Vec<_> = rest[2..8].chunks(2).map(pair).collect();
+            let drop = match self.dropped {
+                true => DropConnect::Given { keep: Arc::new(self.keep()), p: 0.5 },
+                false => DropConnect::Off,
+            };
+            routed_kronecker(&t[0], &weight, None, &routing, &shared, &experts, bias, 1.5, drop)
+        } else {
+            let pair = |p: &[Tensor]| lora::Expert { down: p[0].clone(), up: p[1].clone() };
+            let experts: Vec<_> = rest[..6].chunks(2).map(pair).collect();
+            routed_lora(&t[0], &weight, None, &routing, &experts, bias, 1.5)
+        }
+    }
+
+    fn reference(&self, v: &[Vec<f64>]) -> reference::Output {
+        let rest = &v[self.router_args()..];
+        let router = if self.cosine {
+            let temperature = v[4][0];
+            Router::Cosine {
+                weight: v[1].clone(),
+                bias: v[2].clone(),
+                sim: v[3].clone(),
+                temperature,
+            }
+        } else {
+            Router::Linear { weight: v[1].clone() }
+        };
+        let experts = (0..RANKS.len()).map(|e| {
+            if self.kronecker {
+                let size = WIDTH * OUT;
+                Adapter::Kronecker {
+                    s: rest[0].clone(),
+                    v: rest[1].clone(),
+                    left: rest[2 + 2 * e].clone(),
+                    right: rest[3 + 2 * e].clone(),
+                    keep: match self.dropped {
+                        true => self.keep()[e * size..(e + 1) * size].to_vec(),
+                        false => Vec::new(),
+                    },
+                    factor: 2.0,
+                }
+            } else {
+                Adapter::Lora { down: rest[2 * e].clone(), up: rest[2 * e + 1].clone() }
+            }
+        });
+        let layer = reference::Layer {
+            weight: self.weight(),
+            bias: rest[rest.len() - 1].clone(),
+            router,
+            experts: experts.collect(),
+            top_k: self.top_k,
+            renormalise: self.renormalise,
+            scale: 1.5,
+            noise_std: STD,
+            aux_weight: 0.1,
+            max_threshold: self.max_threshold,
+        };
+        layer.forward(&v[0], WIDTH, &self.noise())
+    }
+}
+
+#[test]
+fn outputs_and_all_gradients() {
+    for case in CASES {
+        let name = format!("routed: {}", case.name);
+        check(&name, &case.args(), |t| case.layer(t), |v| case.reference(v).y);
+    }
+}
+
+#[test]
+fn balance_loss_and_its_gradients() {
+    for case in CASES {
+        let mut args = case.args();
+        args.truncate(case.router_args());
+        let balance = Balance {
+            weight: 0.1,
+            noise_std: STD,
+            threshold: if case.max_threshold { Threshold::Max } else { Threshold::Kth },
+        };
+        let all = case.args();
+        check(
+            case.name,
+            &args,
+            |t| balance_loss(&case.routing(t)?, balance),
+            |v| {
+                let rest = all[case.router_args()..].iter().map(|a| a.0.clone());
+                vec![case.reference(&v.iter().cloned().chain(rest).collect::<Vec<_>>()).aux]
+            },
+        );
+    }
+}
+
+#[test]
+fn choices_and_gates() {
+    for case in CASES {
+        let args = case.args();
+        let t: Vec<Tensor> = args.iter().map(|a| tensor(&a.0, &a.1, DType::F64)).collect();
+        let routing = case.routing(&t).unwrap();
+        let wanted = case.reference(&args.iter().map(|a| a.0.clone()).collect::<Vec<_>>());
+        let indices: Vec<usize> = values(&routing.indices).iter().map(|&i| i as usize).collect();
+        assert_eq!(indices, wanted.indices, "{}", case.name);
+        assert!(reference::worst(&values(&routing.gates), &wanted.gates) < 1e-12);
+        let counts = routing.tokens_per_expert().unwrap();
+        assert_eq!(counts.iter().sum::<u32>() as usize, TOKENS * case.top_k);
+    }
+}
+
+#[test]
+fn ties_go_to_the_first_and_nan_stays_in_range() {
+    let scores = tensor(&[1.0, 1.0, 1.0, f64::NAN, f64::NAN, f64::NAN], &[2, 3], DType::F32);
+    let gating = Gating { top_k: 2, renormalise: false };
+    let routing = Routing::new(&scores, None, gating).unwrap();
+    assert_eq!(values(&routing.indices), [0.0, 1.0, 0.0, 1.0]);
+    assert!(Routing::new(&scores, None, Gating { top_k: 4, ..gating }).is_err());
+    assert!(Routing::new(&scores, None, Gating { top_k: 0, ..gating }).is_err());
+}
+
+#[test]
+fn materialised_delta_is_what_the_layer_adds() {
+    let case = Case { kronecker: true, noise: false, ..PLAIN };
+    let args = case.args();
+    let t: Vec<Tensor> = args.iter().map(|a| tensor(&a.0, &a.1, DType::F64)).collect();
+    let rest = &t[case.router_args()..];
+    let shared = Shared { left: rest[0].clone(), right: rest[1].clone() };
+    let expert = kronecker::Expert { left: rest[2].clone(), right: rest[3].clone() };
+    let weight = tensor(&case.weight(), &[OUT, WIDTH], DType::F64);
+    let routing = Routing::single(&t[0], TOKENS).unwrap();
+    let one = std::slice::from_ref(&expert);
+    let off = DropConnect::Off;
+    let y = routed_kronecker(&t[0], &weight, None, &routing, &shared, one, None, 1.0, off).unwrap();
+    let merged = (weight.t().unwrap() + kronecker::materialise(&shared, &expert).unwrap()).unwrap();
+    let wanted = values(&t[0].matmul(&merged).unwrap());
+    assert!(reference::worst(&values(&y), &wanted) < 1e-12);
+}
+
+#[test]
+fn seeded_and_given_masks_agree() {
+    use moa_kernels::rng::{Key, Purpose};
+    let case = Case { kronecker: true, ..PLAIN };
+    let args = case.args();
+    let t: Vec<Tensor> = args.iter().map(|a| tensor(&a.0, &a.1, DType::F64)).collect();
+    let (routing, rest) = (case.routing(&t).unwrap(), &t[case.router_args()..]);
+    let shared = Shared { left: rest[0].clone(), right: rest[1].clone() };
+    let pair = |p: &[Tensor]| kronecker::Expert { left: p[0].clone(), right: p[1].clone() };
+    let experts: Vec<_> = rest[2..8].chunks(2).map(pair).collect();
+    let weight = tensor(&case.weight(), &[OUT, WIDTH], DType::F64);
+    let key = Key::new(4, Purpose::DropConnect, 6);
+    let keep = (0..3).flat_map(|e| kronecker::keep_mask(key, 9, e, 0.5, WIDTH * OUT)).collect();
+    let run = |drop| {
+        let y =
+            routed_kronecker(&t[0], &weight, None, &routing, &shared, &experts, None, 1.0, drop);
+        values(&y.unwrap())
+    };
+    let seeded = run(DropConnect::Seeded { key, layer: 9, p: 0.5 });
+    assert_eq!(seeded, run(DropConnect::Given { keep: Arc::new(keep), p: 0.5 }));
+    assert_ne!(seeded, run(DropConnect::Off));
+}

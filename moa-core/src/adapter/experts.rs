@@ -1,0 +1,124 @@
+//! The experts of one layer: all LoRA or all Kronecker, of different capacity.
+
+use super::{AdapterConfig, AdapterKind};
+use crate::error::Result;
+use crate::param::{Param, Store};
+use crate::pass::{LayerId, Pass};
+use candle_core::Tensor;
+use moa_kernels::kronecker::{self, DropConnect};
+use moa_kernels::lora;
+use moa_kernels::routing::Routing;
+
+/// Experts of one kind.
+#[derive(Clone, Debug)]
+pub enum Experts {
+    /// `down` `[r, in]` and `up` `[out, r]` of each.
+    Lora(Vec<(Param, Param)>),
+    /// The shared outer factors, and `left` `[t, in/t, r]`, `right` `[t, r, out/t]` of each.
+    Kronecker {
+        /// `shared.left` and `shared.right`.
+        shared: (Param, Param),
+        /// One pair per expert.
+        experts: Vec<(Param, Param)>,
+        /// Probability of DropConnect.
+        dropout: f64,
+    },
+}
+
+/// The frozen layer that experts add to.
+pub(super) struct Base<'a> {
+    pub x: &'a Tensor,
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+    /// The adapter's own bias.
+    pub extra: Option<Tensor>,
+    pub scale: f64,
+}
+
+impl Experts {
+    /// Takes `{prefix}.experts.*` (and `shared.*`) from `store`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn new(
+        store: &mut Store,
+        prefix: &str,
+        (width, out): (usize, usize),
+        config: &AdapterConfig,
+    ) -> Result<Self> {
+        let mut pairs = Vec::with_capacity(config.ranks.len());
+        for (e, &r) in config.ranks.iter().enumerate() {
+            let mut take = |name: &str, shape: &[usize]| {
+                store.take(&format!("{prefix}.experts.{e}.{name}"), shape)
+            };
+            pairs.push(match config.kind {
+                AdapterKind::Lora => (take("down", &[r, width])?, take("up", &[out, r])?),
+                AdapterKind::Kronecker => {
+                    let (t, a, b) = (config.t, width / config.t, out / config.t);
+                    (take("left", &[t, a, r])?, take("right", &[t, r, b])?)
+                }
+            });
+        }
+        Ok(match config.kind {
+            AdapterKind::Lora => Experts::Lora(pairs),
+            AdapterKind::Kronecker => {
+                let t = config.t;
+                let left = store.take("shared.left", &[t, t, 1])?;
+                let right = store.take("shared.right", &[t, 1, t])?;
+                let (shared, dropout) = ((left, right), config.dropout);
+                Experts::Kronecker { shared, experts: pairs, dropout }
+            }
+        })
+    }
+
+    /// The base layer plus the routed experts, `[n, out]`.
+    pub(super) fn forward(
+        &self,
+        base: Base<'_>,
+        routing: &Routing,
+        layer: &LayerId,
+        pass: &Pass<'_>,
+    ) -> Result<Tensor> {
+        let Base { x, weight, bias, extra, scale } = base;
+        let (bias, extra) = (bias.as_ref(), extra.as_ref());
+        Ok(match self {
+            Experts::Lora(pairs) => {
+                let experts: Vec<_> = pairs
+                    .iter()
+                    .map(|(d, u)| lora::Expert { down: d.get(pass), up: u.get(pass) })
+                    .collect();
+                lora::routed_lora(x, &weight, bias, routing, &experts, extra, scale)?
+            }
+            Experts::Kronecker { shared: (left, right), experts, dropout } => {
+                let shared = kronecker::Shared { left: left.get(pass), right: right.get(pass) };
+                let experts: Vec<_> = experts
+                    .iter()
+                    .map(|(l, r)| kronecker::Expert { left: l.get(pass), right: r.get(pass) })
+                    .collect();
+                let drop = match pass.random {
+                    Some(random) if *dropout > 0.0 => random.drop_connect(layer, *dropout),
+                    _ => DropConnect::Off,
+                };
+                kronecker::routed_kronecker(
+                    x, &weight, bias, routing, &shared, &experts, extra, scale, drop,
+                )?
+            }
+        })
+    }
+
+    /// The delta `[out, in]` of the only expert, for merging.
+    pub(super) fn delta(&self, scale: f64) -> Result<Tensor> {
+        let delta = match self {
+            Experts::Lora(pairs) => {
+                let (down, up) = (pairs[0].0.value(), pairs[0].1.value());
+                up.matmul(&down)?
+            }
+            Experts::Kronecker { shared: (left, right), experts, .. } => {
+                let shared = kronecker::Shared { left: left.value(), right: right.value() };
+                let (l, r) = (experts[0].0.value(), experts[0].1.value());
+                kronecker::materialise(&shared, &kronecker::Expert { left: l, right: r })?.t()?
+            }
+        };
+        Ok((delta * scale)?)
+    }
+}

@@ -1,0 +1,128 @@
+//! A linear layer of the transformer, with or without an adapter.
+
+use super::experts::Base;
+use super::{AdapterConfig, Experts, Router, RouterConfig};
+use crate::error::Result;
+use crate::param::{Param, Store};
+use crate::pass::{LayerId, Pass};
+use candle_core::Tensor;
+use moa_kernels::routing::Routing;
+
+/// `y = x W^T + b`, plus what the adapter adds.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    id: LayerId,
+    weight: Param,
+    bias: Option<Param>,
+    adapter: Option<Adapter>,
+}
+
+/// The trainable part of an adapted layer.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    router: Option<Router>,
+    experts: Experts,
+    bias: Option<Param>,
+    scale: f64,
+}
+
+impl Adapter {
+    /// Takes the adapter of the layer `prefix` from `store`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn new(
+        store: &mut Store,
+        prefix: &str,
+        sizes: (usize, usize),
+        config: &AdapterConfig,
+        router: Option<&RouterConfig>,
+    ) -> Result<Self> {
+        let experts = config.ranks.len();
+        Ok(Self {
+            router: router
+                .map(|router| Router::new(store, prefix, sizes.0, experts, router))
+                .transpose()?,
+            experts: Experts::new(store, prefix, sizes, config)?,
+            bias: config
+                .bias
+                .then(|| store.take(&format!("{prefix}.adapter_bias"), &[sizes.1]))
+                .transpose()?,
+            scale: config.scale,
+        })
+    }
+}
+
+impl Linear {
+    /// Takes `{name}.weight` `[out, in]` and, if it has one, `{name}.bias`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn new(
+        store: &mut Store,
+        id: LayerId,
+        (width, out): (usize, usize),
+        bias: bool,
+        adapter: Option<Adapter>,
+    ) -> Result<Self> {
+        let weight = store.take(&format!("{}.weight", id.name), &[out, width])?;
+        let bias =
+            bias.then(|| store.take(&format!("{}.bias", id.name), &[out])).transpose()?;
+        Ok(Self { id, weight, bias, adapter })
+    }
+
+    /// # Shapes
+    /// `x` `[..., in]`; the result is `[..., out]`.
+    ///
+    /// # Errors
+    /// If `x` has another width.
+    pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.get(pass), self.bias.as_ref().map(|b| b.get(pass)));
+        let Some(adapter) = &self.adapter else {
+            return Ok(moa_kernels::linear::linear(x, &weight, bias.as_ref())?);
+        };
+        let width = x.dims().last().copied().unwrap_or(0);
+        let tokens = x.reshape(((), width))?;
+        let routing = match &adapter.router {
+            Some(router) => router.forward(&tokens, &self.id, pass)?,
+            None => Routing::single(&tokens, tokens.dim(0)?)?,
+        };
+        let extra = adapter.bias.as_ref().map(|b| b.get(pass));
+        let base = Base { x: &tokens, weight, bias, extra, scale: adapter.scale };
+        let y = adapter.experts.forward(base, &routing, &self.id, pass)?;
+        let mut shape = x.dims().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = y.dim(1)?;
+        }
+        Ok(y.reshape(shape)?)
+    }
+
+    /// The layer's name in checkpoints.
+    pub fn name(&self) -> &str {
+        &self.id.name
+    }
+
+    /// True if tokens choose between experts, so that no single matrix does the same.
+    pub fn is_routed(&self) -> bool {
+        self.adapter.as_ref().is_some_and(|a| a.router.is_some())
+    }
+
+    /// Weight and bias of a plain linear layer that computes the same. A layer
+    /// without bias gets one if the adapter has one. `None` if the layer is routed.
+    ///
+    /// # Errors
+    /// Only if the device fails.
+    pub fn merged(&self) -> Result<Option<(Tensor, Option<Tensor>)>> {
+        let (mut weight, bias) = (self.weight.value(), self.bias.as_ref().map(Param::value));
+        let Some(adapter) = &self.adapter else { return Ok(Some((weight, bias))) };
+        if self.is_routed() {
+            return Ok(None);
+        }
+        weight = (weight + adapter.experts.delta(adapter.scale)?)?;
+        let bias = match (bias, adapter.bias.as_ref().map(Param::value)) {
+            (Some(own), Some(extra)) => Some((own + extra)?),
+            (own, extra) => own.or(extra),
+        };
+        Ok(Some((weight, bias)))
+    }
+}

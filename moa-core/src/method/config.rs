@@ -1,0 +1,133 @@
+//! A method as data, and its check against a backbone.
+
+use super::{Blocks, LinearName};
+use crate::adapter::{AdapterConfig, AdapterKind, RouterConfig};
+use crate::backbone::VitConfig;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Which tensors of the backbone itself train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trains {
+    /// None.
+    #[default]
+    Nothing,
+    /// The biases of the placed linears.
+    Biases,
+    /// Weights and biases of the placed linears.
+    Linears,
+    /// Everything.
+    Everything,
+}
+
+/// What trains besides the head (table `[method]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    /// The preset it came from.
+    pub name: String,
+    /// Which tensors of the backbone train.
+    #[serde(default)]
+    pub trains: Trains,
+    /// `"all"`, `"every-two"`, `"last-two"` or a list: where adapters go (and what
+    /// `trains = "biases"` and `"linears"` mean).
+    #[serde(default)]
+    pub blocks: Blocks,
+    /// Which linears of those blocks.
+    #[serde(default)]
+    pub linears: Vec<LinearName>,
+    /// The experts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
+    /// The router; without one there is a single expert.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<RouterConfig>,
+}
+
+impl Method {
+    /// Nothing trains but the head.
+    pub fn linear_probe() -> Self {
+        Self {
+            name: "linear-probe".into(),
+            trains: Trains::Nothing,
+            blocks: Blocks::All,
+            linears: Vec::new(),
+            adapter: None,
+            router: None,
+        }
+    }
+
+    /// True if `which` of block `index` is one of the placed linears.
+    pub fn places(&self, which: LinearName, index: usize, depth: usize) -> bool {
+        self.linears.contains(&which) && self.blocks.contains(index, depth)
+    }
+
+    /// True if `which` of block `index` carries an adapter.
+    pub fn adapts(&self, which: LinearName, index: usize, depth: usize) -> bool {
+        self.adapter.is_some() && self.places(which, index, depth)
+    }
+
+    /// Checks the method by itself and against a backbone.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, with what would.
+    pub fn check(&self, config: &VitConfig) -> Result<()> {
+        let fail = |reason: String| Err(Error::Method { method: self.name.clone(), reason });
+        if let Blocks::List(list) = &self.blocks
+            && let Some(block) = list.iter().find(|&&b| b >= config.depth)
+        {
+            return fail(format!("there is no block {block}; the backbone has {}", config.depth));
+        }
+        let placed = self.adapter.is_some()
+            || matches!(self.trains, Trains::Biases | Trains::Linears);
+        if placed && (self.linears.is_empty() || self.blocks == Blocks::List(Vec::new())) {
+            return fail("`linears` and `blocks` must not be empty".into());
+        }
+        let Some(adapter) = &self.adapter else {
+            return match self.router {
+                Some(_) => fail("a router needs `[method.adapter]`".into()),
+                None => Ok(()),
+            };
+        };
+        if self.trains != Trains::Nothing {
+            return fail("adapters need a frozen backbone: `trains = \"nothing\"`".into());
+        }
+        if adapter.ranks.is_empty() || adapter.ranks.contains(&0) || adapter.ranks.len() > 255 {
+            return fail("`adapter.ranks` must hold 1 to 255 numbers above 0".into());
+        }
+        if !(0.0..1.0).contains(&adapter.dropout) || !adapter.scale.is_finite() {
+            return fail("`adapter.dropout` must be in [0, 1) and `adapter.scale` finite".into());
+        }
+        if adapter.kind == AdapterKind::Lora && adapter.dropout != 0.0 {
+            return fail("`adapter.dropout` is for Kronecker experts".into());
+        }
+        if adapter.kind == AdapterKind::Kronecker {
+            for which in &self.linears {
+                let (width, out) = which.sizes(config);
+                if adapter.t == 0 || width % adapter.t != 0 || out % adapter.t != 0 {
+                    let t = adapter.t;
+                    return fail(format!("`adapter.t` = {t} does not divide {width} x {out}"));
+                }
+            }
+        }
+        match &self.router {
+            None if adapter.ranks.len() > 1 => {
+                fail("several `adapter.ranks` need `[method.router]`".into())
+            }
+            Some(r) if r.top_k == 0 || r.top_k > adapter.ranks.len() => {
+                fail(format!("`router.top_k` = {} of {} experts", r.top_k, adapter.ranks.len()))
+            }
+            Some(r) if r.dim == 0 || !(r.noise >= 0.0 && r.aux_weight >= 0.0) => {
+                fail("`router.dim` must be above 0, `noise` and `aux_weight` not negative".into())
+            }
+            Some(r) if r.noise == 0.0 && r.aux_weight > 0.0 => fail(
+                "the balance loss divides by the noise: set `router.noise` above 0 or \
+                 `router.aux_weight = 0`"
+                    .into(),
+            ),
+            Some(r) if !r.temperature.is_finite() => fail("`router.temperature` is not finite".into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The adapter folder: what is trained, saved, pushed and loaded.
+//!
+//! `adapter_model.safetensors` (tensors), `moa.json` (everything else) and, where
+//! PEFT can express the method, `adapter_config.json`.
+
+use super::disk::{on_disk, peft_config, read_tensors, write_tensors};
+use crate::backbone::{Layout, VitConfig};
+use crate::error::{Error, Result};
+use crate::image::Preprocess;
+use crate::method::Method;
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name of the tensor file.
+pub const TENSOR_FILE: &str = "adapter_model.safetensors";
+/// Name of the description.
+pub const CONFIG_FILE: &str = "moa.json";
+/// Version of [`Card`] that this program writes.
+const SCHEMA: u32 = 1;
+
+/// Which backbone an adapter was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneRef {
+    /// What the user named: a name from `models/`, or a folder.
+    pub spec: String,
+    /// Hash of its weights; see [`crate::backbone::Backbone::sha256`].
+    pub sha256: String,
+    /// How it is stored.
+    pub layout: Layout,
+    /// Its architecture, with the image size that the adapter uses.
+    pub vit: VitConfig,
+}
+
+/// How an adapter came to be, for people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Dataset.
+    pub dataset: String,
+    /// Environments it was trained on.
+    pub train_envs: Vec<String>,
+    /// Environments held out.
+    pub test_envs: Vec<String>,
+    /// Share of each environment kept out of training.
+    pub holdout: f64,
+    /// Seed of the splits.
+    pub trial_seed: u64,
+    /// Seed of everything else.
+    pub seed: u64,
+    /// Step after which it was taken.
+    pub step: u64,
+}
+
+/// The content of `moa.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// Version of this file's format.
+    pub schema: u32,
+    /// What trained.
+    pub method: Method,
+    /// Class names in the order of the head's outputs.
+    pub classes: Vec<String>,
+    /// The frozen part.
+    pub backbone: BackboneRef,
+    /// How images become input.
+    pub preprocess: Preprocess,
+    /// Where it comes from.
+    #[serde(default)]
+    pub training: Training,
+}
+
+/// An adapter folder in memory. Tensors have this crate's names.
+#[derive(Clone, Debug)]
+pub struct AdapterFolder {
+    /// `moa.json`.
+    pub card: Card,
+    /// Trained tensors.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Card {
+    /// A card of the current format.
+    pub fn new(
+        method: Method,
+        classes: Vec<String>,
+        backbone: BackboneRef,
+        preprocess: Preprocess,
+        training: Training,
+    ) -> Self {
+        Self { schema: SCHEMA, method, classes, backbone, preprocess, training }
+    }
+
+    /// The names that the tensor file must hold, with their shapes.
+    fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        let vit = &self.backbone.vit;
+        let mut all: BTreeMap<String, Vec<usize>> =
+            self.method.trainable(vit).into_iter().map(|(n, (shape, _))| (n, shape)).collect();
+        all.insert("head.weight".into(), vec![self.classes.len(), vit.dim]);
+        all.insert("head.bias".into(), vec![self.classes.len()]);
+        all
+    }
+}
+
+impl AdapterFolder {
+    /// Reads a folder; every tensor must be there, whole, finite and of its shape.
+    ///
+    /// # Errors
+    /// The first thing that is not so.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(CONFIG_FILE);
+        if !path.is_file() {
+            let reason = format!("not an adapter folder: it has no {CONFIG_FILE}");
+            return Err(Error::adapter(dir, reason));
+        }
+        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| Error::adapter(&path, e.to_string()))?;
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(found) if found == SCHEMA as u64 => {}
+            found => {
+                let found = found.map_or("no version".into(), |f| format!("version {f}"));
+                let reason = format!("format {found}, this program reads {SCHEMA}");
+                return Err(Error::adapter(&path, reason));
+            }
+        }
+        let card: Card =
+            serde_json::from_value(value).map_err(|e| Error::adapter(&path, e.to_string()))?;
+        card.method.check(&card.backbone.vit)?;
+        let mut found = read_tensors(&dir.join(TENSOR_FILE))?;
+        let mut tensors = BTreeMap::new();
+        for (name, wanted) in card.tensors() {
+            let stored = on_disk(&card.method, &name);
+            let tensor = found.remove(&stored).ok_or_else(|| Error::missing(&stored, &found))?;
+            if tensor.dims() != wanted {
+                let found = tensor.dims().to_vec();
+                return Err(Error::Shape { name: stored, wanted, found });
+            }
+            tensors.insert(name, tensor);
+        }
+        if let Some(name) = found.into_keys().next() {
+            let known: BTreeSet<String> =
+                tensors.keys().map(|n| on_disk(&card.method, n)).collect();
+            let near = crate::suggest::nearest(&name, known.iter()).map(String::from);
+            return Err(Error::Extra { name, near });
+        }
+        Ok(Self { card, tensors })
+    }
+
+    /// Writes the folder: beside its final name first, synced, then renamed over
+    /// what was there, so that a reader sees the old or the new one whole.
+    ///
+    /// # Errors
+    /// If something cannot be written; nothing is left behind then.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        replace_dir(dir, |dir| self.write_into(dir))
+    }
+
+    /// Writes the files into a folder that exists and belongs to the caller.
+    ///
+    /// # Errors
+    /// If something cannot be written.
+    pub fn write_into(&self, dir: &Path) -> Result<()> {
+        let method = &self.card.method;
+        let stored =
+            self.tensors.iter().map(|(n, t)| (on_disk(method, n), t.clone())).collect();
+        write_tensors(&dir.join(TENSOR_FILE), &stored)?;
+        write_json(&dir.join(CONFIG_FILE), &self.card)?;
+        let backbone = &self.card.backbone;
+        match peft_config(method, backbone.vit.depth, &backbone.spec) {
+            Some(config) => write_json(&dir.join("adapter_config.json"), &config),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::adapter(path, e.to_string()))?;
+    let mut file = fs::File::create(path).map_err(Error::io(path))?;
+    std::io::Write::write_all(&mut file, (text + "\n").as_bytes()).map_err(Error::io(path))?;
+    file.sync_all().map_err(Error::io(path))
+}
+
+/// Fills a folder beside `dir`, then puts it in the place of `dir`.
+///
+/// # Errors
+/// What `fill` returns, or the reason why folders cannot be made or renamed; the
+/// unfinished folder is removed.
+pub fn replace_dir<E: From<Error>>(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let beside = |tag: &str| -> PathBuf {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        dir.with_file_name(format!(".{name}.{tag}-{}", std::process::id()))
+    };
+    let (new, old) = (beside("new"), beside("old"));
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    let _ = fs::remove_dir_all(&new); // left by a process of this number that was killed
+    fs::create_dir(&new).map_err(Error::io(&new))?;
+    let result = fill(&new).and_then(|()| {
+        let _ = fs::remove_dir_all(&old);
+        if dir.exists() {
+            fs::rename(dir, &old).map_err(Error::io(dir))?;
+        }
+        if let Err(source) = fs::rename(&new, dir) {
+            let _ = fs::rename(&old, dir); // put the old one back
+            return Err(Error::Io { path: dir.into(), source }.into());
+        }
+        let _ = fs::remove_dir_all(&old);
+        fs::File::open(parent).and_then(|d| d.sync_all()).map_err(Error::io(parent))?;
+        Ok(())
+    });
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&new);
+    }
+    result
+}

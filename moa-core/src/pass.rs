@@ -1,0 +1,149 @@
+//! What is particular to one forward pass: whether gradients are wanted, where
+//! random numbers come from, and what it leaves behind.
+
+use crate::error::Result;
+use candle_core::{DType, Device, Tensor};
+use moa_kernels::kronecker::DropConnect;
+use moa_kernels::rng::{Key, Purpose};
+use moa_kernels::routing::{Routing, router_noise};
+use std::cell::RefCell;
+
+/// One adapted linear layer, as random numbers see it.
+#[derive(Clone, Debug)]
+pub struct LayerId {
+    /// Name in the checkpoint, `blocks.0.attn.qkv`.
+    pub name: String,
+    /// Number in the counters: 4 x block + (qkv 0, proj 1, fc1 2, fc2 3).
+    pub number: u16,
+}
+
+/// Where a training pass gets its random numbers.
+pub trait Random {
+    /// Noise for router scores, already multiplied by `std`; `None` for none.
+    ///
+    /// # Errors
+    /// If the numbers cannot be had.
+    fn noise(
+        &self,
+        layer: &LayerId,
+        shape: (usize, usize),
+        std: f64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Option<Tensor>>;
+
+    /// The entries of Kronecker deltas to drop with probability `p`.
+    fn drop_connect(&self, layer: &LayerId, p: f64) -> DropConnect;
+
+    /// The key for dropout in front of the head.
+    fn head(&self) -> Key;
+}
+
+/// Random numbers of one step of a seeded run.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeded {
+    /// The run's seed.
+    pub seed: u64,
+    /// The step; with gradient accumulation, the micro-batch counts as a step.
+    pub step: u32,
+}
+
+impl Random for Seeded {
+    fn noise(
+        &self,
+        layer: &LayerId,
+        shape: (usize, usize),
+        std: f64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Option<Tensor>> {
+        let key = Key::new(self.seed, Purpose::RouterNoise, self.step);
+        Ok(Some(router_noise(key, layer.number, shape, std, dtype, device)?))
+    }
+
+    fn drop_connect(&self, layer: &LayerId, p: f64) -> DropConnect {
+        let key = Key::new(self.seed, Purpose::DropConnect, self.step);
+        DropConnect::Seeded { key, layer: layer.number, p }
+    }
+
+    fn head(&self) -> Key {
+        Key::new(self.seed, Purpose::HeadDropout, self.step)
+    }
+}
+
+/// One forward pass.
+pub struct Pass<'a> {
+    tracks: bool,
+    /// `None` in evaluation: no noise, no dropout.
+    pub random: Option<&'a dyn Random>,
+    watches: bool,
+    routings: RefCell<Vec<(LayerId, Routing)>>,
+    balance: RefCell<Vec<Tensor>>,
+}
+
+impl<'a> Pass<'a> {
+    /// Evaluation: nothing is random, nothing is tracked.
+    pub fn eval() -> Self {
+        Self {
+            tracks: false,
+            random: None,
+            watches: false,
+            routings: RefCell::default(),
+            balance: RefCell::default(),
+        }
+    }
+
+    /// Training: gradients are tracked, `random` drives noise and dropout.
+    pub fn train(random: &'a dyn Random) -> Self {
+        Self { tracks: true, random: Some(random), ..Self::eval() }
+    }
+
+    /// Keeps the routing of every layer for [`Pass::routings`].
+    pub fn watching(self) -> Self {
+        Self { watches: true, ..self }
+    }
+
+    /// Tracks gradients although nothing is random.
+    pub fn tracking(self) -> Self {
+        Self { tracks: true, ..self }
+    }
+
+    /// True if gradients are wanted.
+    pub fn tracks(&self) -> bool {
+        self.tracks
+    }
+
+    /// Called by a routed layer.
+    pub(crate) fn routed(&self, layer: &LayerId, routing: &Routing, balance: Option<Tensor>) {
+        if self.watches {
+            let detached = Routing { scores: routing.scores.detach(), ..routing.clone() };
+            self.routings.borrow_mut().push((layer.clone(), detached));
+        }
+        self.balance.borrow_mut().extend(balance);
+    }
+
+    /// The sum of the balance losses of all routed layers; `None` without any.
+    ///
+    /// # Errors
+    /// Only if the device fails.
+    pub fn balance(&self) -> Result<Option<Tensor>> {
+        let mut total: Option<Tensor> = None;
+        for loss in self.balance.borrow().iter() {
+            total = Some(match total {
+                Some(sum) => (sum + loss)?,
+                None => loss.clone(),
+            });
+        }
+        Ok(total)
+    }
+
+    /// The routing of every layer in order, if this pass watches.
+    pub fn routings(&self) -> Vec<(LayerId, Routing)> {
+        self.routings.borrow().clone()
+    }
+
+    /// The balance loss of every routed layer in order.
+    pub fn balances(&self) -> Vec<Tensor> {
+        self.balance.borrow().clone()
+    }
+}

@@ -1,0 +1,94 @@
+//! One transformer block.
+
+use super::LayerNorm;
+use crate::adapter::{Adapter, Linear};
+use crate::backbone::{MlpKind, VitConfig};
+use crate::error::Result;
+use crate::method::{LinearName, Method};
+use crate::param::{Param, Store};
+use crate::pass::{LayerId, Pass};
+use candle_core::Tensor;
+use moa_kernels::{activation, attention::attention, residual::residual};
+
+/// `x + ls1 * proj(attention(qkv(norm1 x)))`, then `x + ls2 * mlp(norm2 x)`.
+#[derive(Clone, Debug)]
+pub struct Block {
+    norm1: LayerNorm,
+    qkv: Linear,
+    proj: Linear,
+    ls1: Option<Param>,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    ls2: Option<Param>,
+    heads: usize,
+    mlp: MlpKind,
+}
+
+impl Block {
+    /// Takes `blocks.{index}.*`; `method` says which linears carry an adapter.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn new(store: &mut Store, config: &VitConfig, method: &Method, index: usize) -> Result<Self> {
+        let (dim, name) = (config.dim, format!("blocks.{index}"));
+        let mut linear = |store: &mut Store, which: LinearName, bias: bool| {
+            let id = LayerId { name: which.path(index), number: which.number(index) };
+            let sizes = which.sizes(config);
+            let adapter = match &method.adapter {
+                Some(adapter) if method.adapts(which, index, config.depth) => {
+                    let router = method.router.as_ref();
+                    Some(Adapter::new(store, &id.name, sizes, adapter, router)?)
+                }
+                _ => None,
+            };
+            Linear::new(store, id, sizes, bias, adapter)
+        };
+        let qkv = linear(store, LinearName::Qkv, config.qkv_bias)?;
+        let proj = linear(store, LinearName::Proj, true)?;
+        let fc1 = linear(store, LinearName::Fc1, true)?;
+        let fc2 = linear(store, LinearName::Fc2, true)?;
+        let mut scale = |name: &str| match config.layer_scale {
+            true => store.take(&format!("{name}.gamma"), &[dim]).map(Some),
+            false => Ok(None),
+        };
+        let (ls1, ls2) = (scale(&format!("{name}.ls1"))?, scale(&format!("{name}.ls2"))?);
+        Ok(Self {
+            norm1: LayerNorm::new(store, &format!("{name}.norm1"), dim, config.norm_eps)?,
+            qkv,
+            proj,
+            ls1,
+            norm2: LayerNorm::new(store, &format!("{name}.norm2"), dim, config.norm_eps)?,
+            fc1,
+            fc2,
+            ls2,
+            heads: config.heads,
+            mlp: config.mlp,
+        })
+    }
+
+    /// # Shapes
+    /// `[b, n, dim]` to the same.
+    ///
+    /// # Errors
+    /// If `x` has another width.
+    pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let scale = |ls: &Option<Param>| ls.as_ref().map(|ls| ls.get(pass));
+        let y = self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?;
+        let y = self.proj.forward(&attention(&y, self.heads)?, pass)?;
+        let x = residual(x, &y, scale(&self.ls1).as_ref())?;
+        let y = self.fc1.forward(&self.norm2.forward(&x, pass)?, pass)?;
+        let y = match self.mlp {
+            MlpKind::Gelu => activation::gelu(&y)?,
+            MlpKind::QuickGelu => activation::quick_gelu(&y)?,
+            MlpKind::SwiGlu => activation::swiglu(&y)?,
+        };
+        let y = self.fc2.forward(&y, pass)?;
+        Ok(residual(&x, &y, scale(&self.ls2).as_ref())?)
+    }
+
+    /// The four linear layers.
+    pub fn linears(&self) -> [&Linear; 4] {
+        [&self.qkv, &self.proj, &self.fc1, &self.fc2]
+    }
+}

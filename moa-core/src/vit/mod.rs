@@ -1,0 +1,48 @@
+//! One vision transformer for all backbones: CLIP (pre-norm, quick or exact
+//! GELU), ViT and DeiT, DINOv2 (layer scale, registers, SwiGLU). Names and
+//! computation are timm's `VisionTransformer`.
+
+mod block;
+mod embed;
+mod model;
+
+pub use block::Block;
+pub use embed::Embed;
+pub use model::{Stages, Vit};
+
+use crate::error::Result;
+use crate::param::{Param, Store};
+use crate::pass::Pass;
+use candle_core::Tensor;
+
+/// Layer normalisation with a learned scale and shift.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    weight: Param,
+    bias: Param,
+    eps: f64,
+}
+
+impl LayerNorm {
+    /// Takes `{name}.weight` and `{name}.bias`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn new(store: &mut Store, name: &str, dim: usize, eps: f64) -> Result<Self> {
+        Ok(Self {
+            weight: store.take(&format!("{name}.weight"), &[dim])?,
+            bias: store.take(&format!("{name}.bias"), &[dim])?,
+            eps,
+        })
+    }
+
+    /// # Shapes
+    /// `[..., dim]` to the same.
+    ///
+    /// # Errors
+    /// If `x` has another width.
+    pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.get(pass), self.bias.get(pass));
+        Ok(moa_kernels::layer_norm::layer_norm(x, &weight, &bias, self.eps)?)
+    }
+}

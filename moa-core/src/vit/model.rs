@@ -1,0 +1,121 @@
+//! The whole transformer.
+
+use super::{Block, Embed, LayerNorm};
+use crate::backbone::{Pool, VitConfig};
+use crate::error::Result;
+use crate::method::Method;
+use crate::param::Store;
+use crate::pass::Pass;
+use candle_core::Tensor;
+
+/// A vision transformer up to its pooled feature.
+#[derive(Clone, Debug)]
+pub struct Vit {
+    /// The architecture.
+    pub config: VitConfig,
+    embed: Embed,
+    norm_pre: Option<LayerNorm>,
+    blocks: Vec<Block>,
+    /// `norm` on all tokens, or with average pooling `fc_norm` on the mean.
+    norm: LayerNorm,
+}
+
+/// What a forward pass computes on the way.
+pub struct Stages {
+    /// Input of the first block, `[b, n, dim]`.
+    pub embedded: Tensor,
+    /// Output of each block.
+    pub blocks: Vec<Tensor>,
+    /// After the final norm (with average pooling there is none).
+    pub tokens: Tensor,
+    /// The feature, `[b, dim]`.
+    pub pooled: Tensor,
+}
+
+impl Vit {
+    /// Takes all tensors of the transformer from `store`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn new(store: &mut Store, config: &VitConfig, method: &Method) -> Result<Self> {
+        let norm = match config.pool {
+            Pool::Cls => "norm",
+            Pool::Avg => "fc_norm",
+        };
+        Ok(Self {
+            embed: Embed::new(store, config)?,
+            norm_pre: config
+                .pre_norm
+                .then(|| LayerNorm::new(store, "norm_pre", config.dim, config.norm_eps))
+                .transpose()?,
+            blocks: (0..config.depth)
+                .map(|index| Block::new(store, config, method, index))
+                .collect::<Result<_>>()?,
+            norm: LayerNorm::new(store, norm, config.dim, config.norm_eps)?,
+            config: config.clone(),
+        })
+    }
+
+    /// The pooled feature.
+    ///
+    /// # Shapes
+    /// `images` `[b, 3, h, w]` normalised; the result is `[b, dim]`.
+    ///
+    /// # Errors
+    /// If the images are not of the size that the model was built for.
+    pub fn forward(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let mut x = self.embedded(images, pass)?;
+        for block in &self.blocks {
+            x = block.forward(&x, pass)?;
+        }
+        match self.config.pool {
+            // Only the class token is used: the norm of the others is not computed.
+            Pool::Cls => self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?, pass),
+            Pool::Avg => self.norm.forward(&self.patch_mean(&x)?, pass),
+        }
+    }
+
+    /// The same with everything on the way.
+    ///
+    /// # Errors
+    /// As [`Vit::forward`].
+    pub fn stages(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Stages> {
+        let embedded = self.embedded(images, pass)?;
+        let mut blocks: Vec<Tensor> = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            blocks.push(block.forward(blocks.last().unwrap_or(&embedded), pass)?);
+        }
+        let last = blocks.last().unwrap_or(&embedded);
+        let (tokens, pooled) = match self.config.pool {
+            Pool::Cls => {
+                let tokens = self.norm.forward(last, pass)?;
+                let pooled = tokens.narrow(1, 0, 1)?.squeeze(1)?;
+                (tokens, pooled)
+            }
+            Pool::Avg => (last.clone(), self.norm.forward(&self.patch_mean(last)?, pass)?),
+        };
+        Ok(Stages { embedded, blocks, tokens, pooled })
+    }
+
+    fn embedded(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let x = self.embed.forward(images, pass)?;
+        match &self.norm_pre {
+            Some(norm) => norm.forward(&x, pass),
+            None => Ok(x),
+        }
+    }
+
+    /// Mean over the patch tokens (class token and registers left out), `[b, dim]`.
+    ///
+    /// # Errors
+    /// Only if the device fails.
+    pub fn patch_mean(&self, tokens: &Tensor) -> Result<Tensor> {
+        let prefix = 1 + self.config.registers;
+        Ok(tokens.narrow(1, prefix, tokens.dim(1)? - prefix)?.mean(1)?)
+    }
+
+    /// The blocks in order.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+}

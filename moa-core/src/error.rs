@@ -88,8 +88,18 @@ pub enum Error {
     #[error("`{0}` is not a device; use auto, cpu, cuda, cuda:N or metal")]
     DeviceSpec(String),
     /// The device needs another build.
-    #[error("this program was built without `{0}`; rebuild with `--features {0}`, or use `--device cpu`")]
+    #[error(
+        "this program was built without `{0}`; rebuild with `--features {0}`, or use `--device cpu`"
+    )]
     DeviceFeature(&'static str),
+    /// Images of the wrong size.
+    #[error("images are {found:?} (channels, height, width): the model takes 3 channels in whole patches of {patch} x {patch}")]
+    Input {
+        /// Channels, height and width.
+        found: (usize, usize, usize),
+        /// Side of a patch.
+        patch: usize,
+    },
     /// The device does not answer.
     #[error("device {name} cannot be used: {reason}; use `--device cpu`")]
     Device {

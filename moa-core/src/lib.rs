@@ -12,8 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod adapter;
+pub mod backbone;
 pub mod device;
 pub mod error;
+pub mod image;
 pub mod method;
 pub mod model;
 pub mod param;

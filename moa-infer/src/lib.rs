@@ -1,1 +1,28 @@
-//! moa-infer
+//! Using a trained mixture of adapters: predict, evaluate, extract features,
+//! merge, inspect.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`spec`] | finding the backbone that a user names |
+//! | [`predictor`] | a classifier ready for images |
+//! | [`inputs`], [`prefetch`] | image lists, decoding ahead in parallel |
+//! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
+//! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
+//! | [`features`], [`merge`], [`inspect`] | the other commands |
+//! | [`cli`] | the `moa-infer` program |
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod dataset;
+pub mod evaluate;
+pub mod exit;
+pub mod features;
+pub mod inputs;
+pub mod inspect;
+pub mod merge;
+pub mod metrics;
+pub mod predictor;
+pub mod prefetch;
+pub mod spec;
+pub mod split;

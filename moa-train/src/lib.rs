@@ -1,1 +1,27 @@
-//! moa-train
+//! Fine-tuning mixtures of adapters under the DomainBed protocol.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | keys, layers, the resolved configuration |
+//! | [`protocol`] | records, selection rules and tables of DomainBed |
+//! | [`augment`] | DomainBed's training transform, pixel-exact with Pillow |
+//! | [`batches`] | sampling and loading |
+//! | [`optim`] | Adam, AdamW, schedules, clipping |
+//! | [`checkpoint`] | checkpoints as whole, hashed sets |
+//! | [`fit`] | the training loop |
+//! | [`report`] | tables of many runs |
+//! | [`synth`] | generated images, for the demo and for the `tiny` backbone |
+//! | [`cli`] | the `moa-train` program |
+
+#![forbid(unsafe_code)]
+
+pub mod augment;
+pub mod batches;
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod fit;
+pub mod optim;
+pub mod protocol;
+pub mod report;
+pub mod synth;

@@ -65,7 +65,9 @@ pub fn tensors(
     if let Some(router) = router {
         let uniform = Init::Uniform(1.0 / (width as f64).sqrt());
         match router.kind {
-            RouterKind::Linear => add("router.weight".into(), vec![adapter.ranks.len(), width], uniform),
+            RouterKind::Linear => {
+                add("router.weight".into(), vec![adapter.ranks.len(), width], uniform)
+            }
             RouterKind::Cosine => {
                 add("router.proj.weight".into(), vec![router.dim, width], uniform.clone());
                 if router.bias {

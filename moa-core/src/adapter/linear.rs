@@ -66,8 +66,7 @@ impl Linear {
         adapter: Option<Adapter>,
     ) -> Result<Self> {
         let weight = store.take(&format!("{}.weight", id.name), &[out, width])?;
-        let bias =
-            bias.then(|| store.take(&format!("{}.bias", id.name), &[out])).transpose()?;
+        let bias = bias.then(|| store.take(&format!("{}.bias", id.name), &[out])).transpose()?;
         Ok(Self { id, weight, bias, adapter })
     }
 

@@ -34,9 +34,8 @@ impl Router {
         experts: usize,
         config: &RouterConfig,
     ) -> Result<Self> {
-        let mut take = |name: &str, shape: &[usize]| {
-            store.take(&format!("{prefix}.router.{name}"), shape)
-        };
+        let mut take =
+            |name: &str, shape: &[usize]| store.take(&format!("{prefix}.router.{name}"), shape);
         let weights = match config.kind {
             RouterKind::Linear => Weights::Linear { weight: take("weight", &[experts, width])? },
             RouterKind::Cosine => Weights::Cosine {

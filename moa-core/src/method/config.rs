@@ -79,8 +79,8 @@ impl Method {
         {
             return fail(format!("there is no block {block}; the backbone has {}", config.depth));
         }
-        let placed = self.adapter.is_some()
-            || matches!(self.trains, Trains::Biases | Trains::Linears);
+        let placed =
+            self.adapter.is_some() || matches!(self.trains, Trains::Biases | Trains::Linears);
         if placed && (self.linears.is_empty() || self.blocks == Blocks::List(Vec::new())) {
             return fail("`linears` and `blocks` must not be empty".into());
         }
@@ -126,7 +126,9 @@ impl Method {
                  `router.aux_weight = 0`"
                     .into(),
             ),
-            Some(r) if !r.temperature.is_finite() => fail("`router.temperature` is not finite".into()),
+            Some(r) if !r.temperature.is_finite() => {
+                fail("`router.temperature` is not finite".into())
+            }
             _ => Ok(()),
         }
     }

@@ -90,7 +90,8 @@ impl Build<'_> {
         if !train && let Some(name) = names.iter().find(|name| !tensors.contains_key(*name)) {
             return Err(Error::missing(name, tensors));
         }
-        let weight = tensors.get("head.weight").ok_or_else(|| Error::missing("head.weight", tensors))?;
+        let weight =
+            tensors.get("head.weight").ok_or_else(|| Error::missing("head.weight", tensors))?;
         let classes = weight.dims().first().copied().unwrap_or(0);
         let trainable = if train { names } else { BTreeSet::new() };
         let mut store = Store::new(all, trainable, self.dtype, self.device);

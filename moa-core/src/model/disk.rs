@@ -101,7 +101,8 @@ pub fn tensors_from_bytes(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, 
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             other => {
-                let reason = format!("tensor `{name}` has type {other:?}, not a floating-point type");
+                let reason =
+                    format!("tensor `{name}` has type {other:?}, not a floating-point type");
                 return Err(Error::adapter(path, reason));
             }
         };

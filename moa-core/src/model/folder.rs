@@ -166,8 +166,7 @@ impl AdapterFolder {
     /// If something cannot be written.
     pub fn write_into(&self, dir: &Path) -> Result<()> {
         let method = &self.card.method;
-        let stored =
-            self.tensors.iter().map(|(n, t)| (on_disk(method, n), t.clone())).collect();
+        let stored = self.tensors.iter().map(|(n, t)| (on_disk(method, n), t.clone())).collect();
         write_tensors(&dir.join(TENSOR_FILE), &stored)?;
         write_json(&dir.join(CONFIG_FILE), &self.card)?;
         let backbone = &self.card.backbone;
@@ -179,8 +178,8 @@ impl AdapterFolder {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::adapter(path, e.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| Error::adapter(path, e.to_string()))?;
     let mut file = fs::File::create(path).map_err(Error::io(path))?;
     std::io::Write::write_all(&mut file, (text + "\n").as_bytes()).map_err(Error::io(path))?;
     file.sync_all().map_err(Error::io(path))

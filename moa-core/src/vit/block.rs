@@ -30,9 +30,14 @@ impl Block {
     ///
     /// # Errors
     /// If a tensor is missing or misshapen.
-    pub fn new(store: &mut Store, config: &VitConfig, method: &Method, index: usize) -> Result<Self> {
+    pub fn new(
+        store: &mut Store,
+        config: &VitConfig,
+        method: &Method,
+        index: usize,
+    ) -> Result<Self> {
         let (dim, name) = (config.dim, format!("blocks.{index}"));
-        let mut linear = |store: &mut Store, which: LinearName, bias: bool| {
+        let linear = |store: &mut Store, which: LinearName, bias: bool| {
             let id = LayerId { name: which.path(index), number: which.number(index) };
             let sizes = which.sizes(config);
             let adapter = match &method.adapter {

@@ -1,7 +1,7 @@
 //! From pixels to tokens.
 
 use crate::backbone::VitConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::param::{Param, Store};
 use crate::pass::Pass;
 use candle_core::Tensor;
@@ -78,7 +78,8 @@ impl Embed {
             }
             (1, Some(registers)) if prefix > 1 => {
                 let tokens = Tensor::cat(&[cls, patches], 1)?.broadcast_add(&pos)?;
-                let (cls, patches) = (tokens.narrow(1, 0, 1)?, tokens.narrow(1, 1, tokens.dim(1)? - 1)?);
+                let (cls, patches) =
+                    (tokens.narrow(1, 0, 1)?, tokens.narrow(1, 1, tokens.dim(1)? - 1)?);
                 join(&[Some(cls), Some(registers), Some(patches)])?
             }
             (_, registers) => join(&[Some(cls), registers, Some(patches)])?.broadcast_add(&pos)?,
@@ -92,12 +93,13 @@ impl Embed {
         let (b, c, h, w) = images.dims4()?;
         let p = self.patch;
         if c != 3 || h % p != 0 || w % p != 0 {
-            candle_core::bail!("images are {c} x {h} x {w}, not 3 channels in whole {p} x {p} patches");
+            return Err(Error::Input { found: (c, h, w), patch: p });
         }
-        Ok(images
-            .reshape((b, 3, h / p, p, w / p, p))?
-            .permute((0, 2, 4, 1, 3, 5))?
-            .reshape((b, h / p * (w / p), 3 * p * p))?)
+        Ok(images.reshape((b, 3, h / p, p, w / p, p))?.permute((0, 2, 4, 1, 3, 5))?.reshape((
+            b,
+            h / p * (w / p),
+            3 * p * p,
+        ))?)
     }
 }
 

@@ -1,0 +1,96 @@
+//! Samples to RGB: the conversions of `jdcolor.c` and Pillow's `cmyk2rgb`.
+
+use super::super::Rgb;
+use super::{
+    header::{Frame, Tables},
+    picture::Picture,
+    upsample::Upsampler,
+};
+
+/// What the components of a file mean.
+#[derive(Clone, Copy)]
+pub(super) enum Colour {
+    Grey,
+    Rgb,
+    YCbCr,
+    Cmyk,
+    Ycck,
+}
+
+impl Colour {
+    /// The guess of libjpeg (`default_decompress_parms`).
+    pub(super) fn of(frame: &Frame, tables: &Tables) -> Self {
+        let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
+        match (ids.as_slice(), tables.adobe) {
+            ([_], _) => Self::Grey,
+            ([_, _, _], _) if tables.jfif => Self::YCbCr,
+            ([_, _, _], Some(0)) => Self::Rgb,
+            ([b'R', b'G', b'B'], None) => Self::Rgb,
+            ([_, _, _], _) => Self::YCbCr,
+            (_, None | Some(0)) => Self::Cmyk,
+            _ => Self::Ycck,
+        }
+    }
+}
+
+/// `YCbCr` to RGB with 16 fractional bits, rounded as libjpeg's tables are.
+#[inline(always)]
+fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    const HALF: i32 = 1 << 15;
+    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+    [
+        y + ((91881 * cr + HALF) >> 16),
+        y + ((-22554 * cb - 46802 * cr + HALF) >> 16),
+        y + ((116130 * cb + HALF) >> 16),
+    ]
+    .map(|v| v.clamp(0, 255) as u8)
+}
+
+/// Inks to RGB. Files store them inverted (the Adobe convention, which Pillow
+/// assumes for all), so 255 is no ink.
+fn without_ink(ink: [u8; 3], black: u8) -> [u8; 3] {
+    let light = i32::from(black);
+    ink.map(|ink| {
+        let product = (255 - i32::from(ink)) * light + 128;
+        (light - (((product >> 8) + product) >> 8)).clamp(0, 255) as u8
+    })
+}
+
+/// Upsamples and converts the whole picture.
+pub(super) fn to_rgb(picture: &Picture, colour: Colour) -> Rgb {
+    let frame = &picture.frame;
+    let mut out = Rgb::black(frame.width, frame.height);
+    let planes = picture.planes.iter().enumerate();
+    let mut planes: Vec<_> = planes.map(|(i, plane)| Upsampler::new(frame, i, plane)).collect();
+    for (y, line) in out.data.chunks_exact_mut(frame.width * 3).enumerate() {
+        let pixels = line.as_chunks_mut::<3>().0;
+        match planes.as_mut_slice() {
+            [grey] => {
+                for (pixel, &v) in pixels.iter_mut().zip(grey.row(y)) {
+                    *pixel = [v; 3];
+                }
+            }
+            [a, b, c, rest @ ..] => {
+                let three = a.row(y).iter().zip(b.row(y)).zip(c.row(y));
+                let black = rest.first_mut().map_or(&[] as &[u8], |k| k.row(y));
+                let each = pixels.iter_mut().zip(three);
+                match colour {
+                    Colour::YCbCr => {
+                        each.for_each(|(pixel, ((&y, &cb), &cr))| *pixel = rgb(y, cb, cr));
+                    }
+                    Colour::Cmyk => each.zip(black).for_each(|((pixel, ((&c, &m), &y)), &k)| {
+                        *pixel = without_ink([c, m, y], k);
+                    }),
+                    Colour::Ycck => each.zip(black).for_each(|((pixel, ((&y, &cb), &cr)), &k)| {
+                        *pixel = without_ink(rgb(y, cb, cr).map(|v| 255 - v), k);
+                    }),
+                    Colour::Rgb | Colour::Grey => {
+                        each.for_each(|(pixel, ((&r, &g), &b))| *pixel = [r, g, b]);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}

@@ -1,0 +1,269 @@
+//! Pillow's resize of 8-bit images, exact to the bit (`libImaging/Resample.c`).
+//!
+//! Weights have 22 fractional bits, and pixels are rounded to 8 bits between
+//! the two passes. The order is always width, then height, as in all Pillow
+//! releases before 13; newer ones swap it for some shapes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Rect, Rgb};
+
+/// Fractional bits of the weights.
+const FIX: u32 = 22;
+
+/// Resize filters. Both are widened when shrinking ("antialias").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Triangle, reaching 1 pixel.
+    Bilinear,
+    /// Cubic convolution with a = -0.5, reaching 2 pixels.
+    Bicubic,
+}
+
+impl Interpolation {
+    fn reach(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    fn weight(self, distance: f64) -> f64 {
+        const A: f64 = -0.5;
+        let v = distance.abs();
+        match self {
+            Self::Bilinear => (1.0 - v).max(0.0),
+            Self::Bicubic if v < 1.0 => ((A + 2.0) * v - (A + 3.0)) * v * v + 1.0,
+            Self::Bicubic if v < 2.0 => (((v - 5.0) * v + 8.0) * v - 4.0) * A,
+            Self::Bicubic => 0.0,
+        }
+    }
+}
+
+/// The sources of output lines: each reads `count` lines in a row. Lines with
+/// fewer sources have weights of 0, so that inner loops have a fixed length.
+struct Taps {
+    firsts: Vec<usize>,
+    count: usize,
+    weights: Vec<i32>,
+}
+
+impl Taps {
+    /// For output lines `start..start + lines` when `from` lines become `to`.
+    fn new(from: usize, to: usize, start: usize, lines: usize, filter: Interpolation) -> Self {
+        if from == to {
+            let weights = vec![1 << FIX; lines];
+            return Self { firsts: (start..start + lines).collect(), count: 1, weights };
+        }
+        let ratio = from as f64 / to as f64;
+        let widen = ratio.max(1.0);
+        let span = filter.reach() * widen;
+        let middle = |line: usize| (line as f64 + 0.5) * ratio;
+        let range = |line: usize| {
+            // A cast cuts negative values to 0, as Pillow does.
+            let first = (middle(line) - span + 0.5) as usize;
+            (first, ((middle(line) + span + 0.5) as usize).min(from))
+        };
+        let lines = start..start + lines;
+        let lengths = lines.clone().map(range).map(|(first, end)| end.saturating_sub(first));
+        let count = lengths.max().unwrap_or(0);
+        let (mut firsts, mut weights) = (Vec::new(), Vec::new());
+        for line in lines {
+            let (first, end) = range(line);
+            let raw = |k: usize| filter.weight((k as f64 - middle(line) + 0.5) * (1.0 / widen));
+            let sum: f64 = (first..end).map(raw).sum();
+            let fixed = |k: usize| {
+                let weight = raw(k) * (1.0 / sum);
+                (weight * f64::from(1 << FIX) + 0.5f64.copysign(weight)) as i32
+            };
+            let padded = first.min(from - count);
+            let inside = |k: usize| if (first..end).contains(&k) { fixed(k) } else { 0 };
+            weights.extend((padded..padded + count).map(inside));
+            firsts.push(padded);
+        }
+        Self { firsts, count, weights }
+    }
+
+    /// First source and weights of each output line.
+    fn lines(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.firsts.iter().copied().zip(self.weights.chunks_exact(self.count.max(1)))
+    }
+}
+
+/// Rounds a weighted sum, which starts at one half, to a pixel value.
+#[inline(always)]
+fn round(sum: i32) -> u8 {
+    (sum >> FIX).clamp(0, 255) as u8
+}
+
+const HALF: i32 = 1 << (FIX - 1);
+
+/// Resizes a whole image to `height` x `width`.
+pub fn resize(image: &Rgb, height: usize, width: usize, filter: Interpolation) -> Rgb {
+    let source = Rect::full(image.height, image.width);
+    resize_window(image, source, (height, width), Rect::full(height, width), filter)
+}
+
+/// Cuts `source` out of an image, resizes it to `size` (height, width) and cuts
+/// `window` out of the result, computing only what is asked for. Pixels outside
+/// `source` have no influence, as if it had been cut out first.
+///
+/// Rectangles are clipped to what exists.
+pub fn resize_window(
+    image: &Rgb,
+    source: Rect,
+    size: (usize, usize),
+    window: Rect,
+    filter: Interpolation,
+) -> Rgb {
+    let source = clip(source, image.height, image.width);
+    let window = clip(window, size.0, size.1);
+    let mut out = Rgb::black(window.width, window.height);
+    if out.data.is_empty() || source.width == 0 || source.height == 0 {
+        return out;
+    }
+    let down = Taps::new(source.height, size.0, window.top, window.height, filter);
+    let across = Taps::new(source.width, size.1, window.left, window.width, filter);
+    let first = down.firsts.iter().min().copied().unwrap_or(0);
+    let end = down.firsts.iter().max().copied().unwrap_or(0) + down.count;
+
+    // Width pass over the rows that the height pass will read.
+    let stride = window.width * 3;
+    let mut middle = vec![0; (end - first) * stride];
+    let rows = image.rows().skip(source.top + first);
+    for (row, line) in rows.zip(middle.chunks_exact_mut(stride)) {
+        let row = row.get(source.left * 3..).unwrap_or_default().as_chunks::<3>().0;
+        squeeze(row, &across, line);
+    }
+    for ((top, weights), line) in down.lines().zip(out.data.chunks_exact_mut(stride)) {
+        stack(middle.get((top - first) * stride..).unwrap_or_default(), weights, line);
+    }
+    out
+}
+
+/// The width pass for one row.
+fn squeeze(row: &[[u8; 3]], across: &Taps, line: &mut [u8]) {
+    match across.count {
+        2 => squeeze_by::<2>(row, across, line),
+        3 => squeeze_by::<3>(row, across, line),
+        4 => squeeze_by::<4>(row, across, line),
+        5 => squeeze_by::<5>(row, across, line),
+        6 => squeeze_by::<6>(row, across, line),
+        _ => {
+            for ((first, weights), to) in across.lines().zip(line.as_chunks_mut().0) {
+                *to = blend(row.get(first..).unwrap_or_default(), weights);
+            }
+        }
+    }
+}
+
+/// [`squeeze`] with unrolled sums.
+fn squeeze_by<const N: usize>(row: &[[u8; 3]], across: &Taps, line: &mut [u8]) {
+    let weights = across.weights.as_chunks::<N>().0;
+    for ((&first, weights), to) in across.firsts.iter().zip(weights).zip(line.as_chunks_mut().0) {
+        if let Some(pixels) = row.get(first..).and_then(<[_]>::first_chunk::<N>) {
+            *to = blend(pixels, weights);
+        }
+    }
+}
+
+#[inline(always)]
+fn blend(pixels: &[[u8; 3]], weights: &[i32]) -> [u8; 3] {
+    let mut sums = [HALF; 3];
+    for (pixel, &weight) in pixels.iter().zip(weights) {
+        for (sum, &value) in sums.iter_mut().zip(pixel) {
+            *sum += i32::from(value) * weight;
+        }
+    }
+    sums.map(round)
+}
+
+/// The height pass for one output line; `rows` are as long as the line.
+fn stack(rows: &[u8], weights: &[i32], line: &mut [u8]) {
+    const LANES: usize = 16;
+    let stride = line.len();
+    let (blocks, rest) = line.as_chunks_mut::<LANES>();
+    let done = blocks.len() * LANES;
+    for (at, block) in blocks.iter_mut().enumerate() {
+        let mut sums = [HALF; LANES];
+        for (row, &weight) in rows.chunks_exact(stride).zip(weights) {
+            let Some(values) = row.get(at * LANES..).and_then(<[_]>::first_chunk::<LANES>) else {
+                continue;
+            };
+            for (sum, &value) in sums.iter_mut().zip(values) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        *block = sums.map(round);
+    }
+    for (at, to) in rest.iter_mut().enumerate() {
+        let values = rows.iter().skip(done + at).step_by(stride);
+        let sum = values.zip(weights).map(|(&value, &weight)| i32::from(value) * weight);
+        *to = round(sum.sum::<i32>() + HALF);
+    }
+}
+
+fn clip(rect: Rect, height: usize, width: usize) -> Rect {
+    let (top, left) = (rect.top.min(height), rect.left.min(width));
+    let (height, width) = (rect.height.min(height - top), rect.width.min(width - left));
+    Rect { top, left, height, width }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(width: usize, height: usize) -> Rgb {
+        let data = (0..width * height * 3).map(|i| (i * 37 % 256) as u8).collect();
+        Rgb { width, height, data }
+    }
+
+    /// `Image.new("L", (4, 1))` with 0, 10, 100, 255, resized by Pillow.
+    #[test]
+    fn numbers_of_pillow() {
+        let data = [0, 10, 100, 255].iter().flat_map(|&v| [v; 3]).collect();
+        let image = Rgb { width: 4, height: 1, data };
+        let row = |width, filter| {
+            let out = resize(&image, 1, width, filter);
+            out.data.chunks(3).map(|p| p[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(row(2, Interpolation::Bilinear), [19, 154]);
+        assert_eq!(row(7, Interpolation::Bilinear), [0, 4, 9, 55, 111, 200, 255]);
+        assert_eq!(row(3, Interpolation::Bicubic), [0, 50, 222]);
+        assert_eq!(row(9, Interpolation::Bicubic), [0, 0, 0, 13, 46, 93, 167, 238, 255]);
+    }
+
+    #[test]
+    fn the_same_size_is_a_copy() {
+        let image = ramp(19, 23);
+        for filter in [Interpolation::Bilinear, Interpolation::Bicubic] {
+            assert_eq!(resize(&image, 23, 19, filter), image);
+        }
+    }
+
+    #[test]
+    fn a_window_is_a_part_of_the_whole() {
+        let image = ramp(40, 31);
+        let source = Rect { top: 3, left: 5, height: 20, width: 30 };
+        let filter = Interpolation::Bicubic;
+        let whole = resize_window(&image, source, (17, 44), Rect::full(17, 44), filter);
+        let window = Rect { top: 2, left: 9, height: 11, width: 21 };
+        let part = resize_window(&image, source, (17, 44), window, filter);
+        for (y, row) in part.rows().enumerate() {
+            let start = ((y + 2) * 44 + 9) * 3;
+            assert_eq!(row, &whole.data[start..start + 63]);
+        }
+    }
+
+    #[test]
+    fn empty_and_outside() {
+        let empty = Rgb::black(0, 0);
+        assert_eq!(resize(&empty, 2, 2, Interpolation::Bilinear), Rgb::black(2, 2));
+        assert_eq!(resize(&ramp(3, 3), 0, 2, Interpolation::Bilinear), Rgb::black(2, 0));
+        let outside = Rect { top: 9, left: 9, height: 9, width: 9 };
+        let full = Rect::full(4, 4);
+        let out = resize_window(&ramp(3, 3), outside, (4, 4), full, Interpolation::Bicubic);
+        assert_eq!(out, Rgb::black(4, 4));
+    }
+}

@@ -1,0 +1,139 @@
+//! `moa-infer eval`
+
+use super::Model;
+use crate::dataset::{Dataset, DatasetKind};
+use crate::evaluate::evaluate;
+use crate::exit::usage;
+use crate::metrics::Metrics;
+use crate::predictor::Predictor;
+use crate::split::split_environment;
+use anyhow::{Context, Result};
+use serde_json::{Map, json};
+use std::path::PathBuf;
+
+/// Measure accuracy, confusion and calibration on a dataset
+#[derive(clap::Args)]
+#[command(after_help = "Example: moa-infer eval runs/pacs/best --data PACS --dataset pacs --test-env sketch --split in")]
+pub struct Eval {
+    /// Adapter folder
+    adapter: PathBuf,
+    /// Folder of the dataset
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// pacs, vlcs, office_home, terra_incognita, domain_net or folder
+    #[arg(long, value_name = "NAME", default_value = "folder")]
+    dataset: String,
+    /// Environment to evaluate; repeat for several, leave out for all
+    #[arg(long, value_name = "NAME")]
+    test_env: Vec<String>,
+    /// Which part of each environment: `in` and `out` are DomainBed's splits
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    split: Part,
+    /// Share that is `out`; the adapter's own by default
+    #[arg(long, value_name = "SHARE")]
+    holdout: Option<f64>,
+    /// Seed of the splits; the adapter's own by default
+    #[arg(long, value_name = "N")]
+    trial_seed: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: Model,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Part {
+    In,
+    Out,
+    All,
+}
+
+impl Eval {
+    pub fn run(self) -> Result<()> {
+        let kind: DatasetKind = self.dataset.parse().map_err(|e| usage(format!("{e}")))?;
+        let dataset = Dataset::open(kind, &self.data)?;
+        dataset.warnings.iter().for_each(|line| eprintln!("{line}"));
+        let mut envs = Vec::new();
+        for name in &self.test_env {
+            envs.push(dataset.env_index(name).map_err(|e| usage(e.to_string()))?);
+        }
+        if envs.is_empty() {
+            envs = (0..dataset.envs.len()).collect();
+        }
+        let predictor = self.model.open(&self.adapter)?;
+        let classes = predictor.classes.as_ref();
+        let classes = classes.context("the model does not know its classes; give an adapter")?;
+        if *classes != dataset.classes {
+            anyhow::bail!(
+                "the model's {} classes ({}) are not the dataset's {} ({})",
+                classes.len(),
+                some(classes),
+                dataset.classes.len(),
+                some(&dataset.classes)
+            );
+        }
+        let mut results = Vec::new();
+        for &env in &envs {
+            let samples = self.samples(&dataset, env, &predictor)?;
+            let name = &dataset.envs[env].name;
+            anyhow::ensure!(!samples.is_empty(), "environment `{name}`: this split has no images");
+            let options = (self.model.batch_size, self.model.workers);
+            let metrics = evaluate(&predictor, &samples, classes.len(), options, |_| false)?;
+            results.extend(metrics.map(|m| (name.clone(), m)));
+        }
+        if self.json { print_json(&results, classes) } else { print_text(&results, classes) }
+        Ok(())
+    }
+
+    fn samples(
+        &self,
+        dataset: &Dataset,
+        env: usize,
+        predictor: &Predictor,
+    ) -> Result<Vec<(PathBuf, usize)>> {
+        let all = &dataset.envs[env].samples;
+        let training = predictor.card.as_ref().map(|card| card.training.clone()).unwrap_or_default();
+        let holdout = self.holdout.unwrap_or(training.holdout);
+        let trial_seed = self.trial_seed.unwrap_or(training.trial_seed);
+        let target = training.test_envs.contains(&dataset.envs[env].name);
+        let indices = match self.split {
+            Part::All => (0..all.len()).collect(),
+            part => {
+                let split = split_environment(all.len(), holdout, trial_seed, env, target)?;
+                if part == Part::In { split.in_ } else { split.out }
+            }
+        };
+        Ok(indices.into_iter().map(|i| (all[i].path.clone(), all[i].class)).collect())
+    }
+}
+
+fn some(names: &[String]) -> String {
+    let dots = if names.len() > 5 { ", ..." } else { "" };
+    format!("{}{dots}", names.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
+}
+
+fn print_json(results: &[(String, Metrics)], classes: &[String]) {
+    let envs: Map<_, _> = results.iter().map(|(name, m)| (name.clone(), json!(m))).collect();
+    println!("{}", json!({"classes": classes, "envs": envs}));
+}
+
+fn print_text(results: &[(String, Metrics)], classes: &[String]) {
+    let width = results.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11);
+    println!("{:width$}  images  accuracy    ECE    NLL", "environment");
+    for (name, m) in results {
+        let (accuracy, ece) = (100.0 * m.accuracy, 100.0 * m.ece);
+        println!("{name:width$}  {:6}  {accuracy:6.2} %  {ece:4.1} %  {:.3}", m.images, m.nll);
+    }
+    for (name, m) in results {
+        println!("\n{name}: rows are true classes, columns predictions");
+        let width = classes.iter().map(String::len).max().unwrap_or(0).clamp(5, 14);
+        let cell = |text: &str| format!("{:>width$.width$}", text);
+        let head: Vec<String> = classes.iter().map(|c| cell(c)).collect();
+        println!("{} {}", cell(""), head.join(" "));
+        for (class, row) in classes.iter().zip(&m.confusion) {
+            let counts: Vec<String> = row.iter().map(|n| cell(&n.to_string())).collect();
+            println!("{} {}", cell(class), counts.join(" "));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! TEMP
+/// x
+#[derive(clap::Args)]
+pub struct Merge {}
+impl Merge { pub fn run(self) -> anyhow::Result<()> { Ok(()) } }

@@ -1,0 +1,92 @@
+//! The `moa-infer` program, one file a command.
+
+mod eval;
+mod features;
+mod inspect;
+mod merge;
+mod predict;
+
+use anyhow::Result;
+use candle_core::Device;
+use clap::{Args, Parser, Subcommand};
+use moa_core::device::DeviceSpec;
+use std::process::ExitCode;
+
+/// Predict, evaluate, extract features, merge and inspect mixture-of-adapters
+/// classifiers.
+#[derive(Parser)]
+#[command(name = "moa-infer", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Printed below the help of both programs.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 75 \
+                              interrupted and resumable.";
+
+#[derive(Subcommand)]
+enum Command {
+    Predict(predict::Predict),
+    Eval(eval::Eval),
+    Features(features::Features),
+    Merge(merge::Merge),
+    Inspect(inspect::Inspect),
+}
+
+/// Options of every command that runs a model.
+#[derive(Args, Clone)]
+struct Model {
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// Where the adapter's backbone is: a name or a folder
+    #[arg(long, value_name = "SPEC")]
+    backbone: Option<String>,
+    /// Images per forward pass
+    #[arg(long, value_name = "N", default_value_t = crate::evaluate::BATCH, value_parser = at_least_one)]
+    batch_size: usize,
+    /// Threads that read images; 0 for one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    workers: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("must be a number above 0".into()),
+    }
+}
+
+impl Model {
+    /// Opens the device and says which one it is.
+    fn device(&self) -> Result<Device> {
+        let device = self.device.open()?;
+        eprintln!("device: {}", moa_core::device::name(&device));
+        Ok(device)
+    }
+
+    fn open(&self, path: &std::path::Path) -> Result<crate::predictor::Predictor> {
+        let device = self.device()?;
+        crate::predictor::Predictor::open(path, self.backbone.as_deref(), &device)
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { crate::exit::USAGE } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Predict(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Features(command) => command.run(),
+        Command::Merge(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+    };
+    crate::exit::report("moa-infer", result)
+}

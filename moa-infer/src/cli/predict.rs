@@ -1,0 +1,154 @@
+//! `moa-infer predict`
+
+use super::Model;
+use crate::evaluate::{batches, rows};
+use crate::exit::Exit;
+use crate::inputs::expand;
+use crate::metrics::top_k;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Classify images
+///
+/// A bad image is one error row; the run goes on and ends with exit code 1.
+#[derive(clap::Args)]
+#[command(after_help = "Example: moa-infer predict runs/pacs/best photos/ --topk 3 --format jsonl")]
+pub struct Predict {
+    /// Adapter folder, or a backbone (name or folder) with a head of its own
+    adapter: PathBuf,
+    /// Images, folders, patterns, or `-` for a list on standard input
+    #[arg(required = true)]
+    images: Vec<String>,
+    /// How many classes to print, most likely first
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = super::at_least_one)]
+    topk: usize,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Short for `--format jsonl`
+    #[arg(long)]
+    json: bool,
+    /// File to write to instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// File that names the classes, one per line
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    #[command(flatten)]
+    model: Model,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Jsonl,
+    Csv,
+}
+
+impl Predict {
+    pub fn run(self) -> Result<()> {
+        let predictor = self.model.open(&self.adapter)?;
+        let head = predictor.classifier.head.as_ref();
+        let head = head.context("this backbone has no classification head; give an adapter")?;
+        let labels = self.labels(predictor.classes.clone(), head.tensors().1.dim(0)?)?;
+        let images = expand(&self.images, std::io::stdin().lock())?;
+        let format = if self.json { Format::Jsonl } else { self.format };
+        let mut out = self.output()?;
+        if format == Format::Csv {
+            writeln!(out, "path,rank,index,label,prob,error")?;
+        }
+        let (batch, workers) = (self.model.batch_size, self.model.workers);
+        let (mut failed, total) = (0, images.len());
+        for images in batches(&predictor, images, batch, workers) {
+            for (path, row) in rows(images, |images| predictor.probabilities(images))? {
+                failed += usize::from(row.is_err());
+                self.row(&mut out, format, &path, row, &labels)?;
+            }
+            out.flush()?;
+        }
+        out.flush()?;
+        if failed > 0 {
+            let message = format!("{failed} of {total} images could not be read");
+            return Err(Exit { code: crate::exit::FAILED, message }.into());
+        }
+        Ok(())
+    }
+
+    /// Class names: the file's, else the model's, else the numbers.
+    fn labels(&self, own: Option<Vec<String>>, classes: usize) -> Result<Vec<String>> {
+        let Some(path) = &self.labels else {
+            return Ok(own.unwrap_or_else(|| (0..classes).map(|i| i.to_string()).collect()));
+        };
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
+        let found = names.len();
+        anyhow::ensure!(
+            found == classes,
+            "{}: {found} lines for {classes} classes",
+            path.display()
+        );
+        Ok(names)
+    }
+
+    fn output(&self) -> Result<Box<dyn Write>> {
+        Ok(match &self.output {
+            None => Box::new(BufWriter::new(std::io::stdout())),
+            Some(path) => {
+                let file = File::create(path).with_context(|| path.display().to_string())?;
+                Box::new(BufWriter::new(file))
+            }
+        })
+    }
+
+    fn row(
+        &self,
+        out: &mut dyn Write,
+        format: Format,
+        path: &Path,
+        row: Result<Vec<f32>, moa_core::image::ImageError>,
+        labels: &[String],
+    ) -> Result<()> {
+        let shown = path.to_string_lossy();
+        let best = row.map(|probs| {
+            let order = top_k(&probs, self.topk);
+            order.into_iter().map(|i| (i, probs[i])).collect::<Vec<_>>()
+        });
+        match (format, best) {
+            (Format::Jsonl, Ok(best)) => {
+                let entry = |&(i, p): &(usize, f32)| json!({"index": i, "label": labels[i], "prob": p});
+                let topk: Vec<_> = best.iter().map(entry).collect();
+                writeln!(out, "{}", json!({"path": shown, "topk": topk}))?;
+            }
+            (Format::Jsonl, Err(error)) => {
+                writeln!(out, "{}", json!({"path": shown, "error": error.to_string()}))?;
+            }
+            (Format::Csv, Ok(best)) => {
+                for (rank, (i, p)) in best.iter().enumerate() {
+                    let (path, label) = (quoted(&shown), quoted(&labels[*i]));
+                    writeln!(out, "{path},{},{i},{label},{p},", rank + 1)?;
+                }
+            }
+            (Format::Csv, Err(error)) => {
+                writeln!(out, "{},,,,,{}", quoted(&shown), quoted(&error.to_string()))?;
+            }
+            (Format::Text, Ok(best)) => {
+                let entry = |(i, p): &(usize, f32)| format!("{} {:.1} %", labels[*i], 100.0 * p);
+                let best: Vec<String> = best.iter().map(entry).collect();
+                writeln!(out, "{shown}  {}", best.join("  "))?;
+            }
+            (Format::Text, Err(error)) => writeln!(out, "{shown}  error: {error}")?,
+        }
+        Ok(())
+    }
+}
+
+/// A field of a CSV line (RFC 4180).
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.into(),
+    }
+}

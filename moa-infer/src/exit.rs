@@ -1,0 +1,64 @@
+//! Exit codes of both programs: 0 done, 1 failed, 2 usage or configuration,
+//! 75 interrupted and resumable.
+
+use std::process::ExitCode;
+
+/// The run failed.
+pub const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+pub const USAGE: u8 = 2;
+/// Interrupted; the same command with `--resume` goes on.
+pub const INTERRUPTED: u8 = 75;
+
+/// An error that ends the program with a certain code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Exit {
+    /// The code.
+    pub code: u8,
+    /// One line; empty for none.
+    pub message: String,
+}
+
+/// An error of usage or configuration.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Exit { code: USAGE, message: message.into() }.into()
+}
+
+/// Prints an error as one line on stderr and turns a result into an exit code.
+pub fn report(program: &str, result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if is_broken_pipe(&error) {
+        return ExitCode::SUCCESS; // the reader, `head` say, has seen enough
+    }
+    let code = error.chain().find_map(|e| e.downcast_ref::<Exit>()).map_or(FAILED, |e| e.code);
+    let line = one_line(&error);
+    if !line.is_empty() {
+        eprintln!("{program}: {line}");
+    }
+    ExitCode::from(code)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|e| e.downcast_ref::<std::io::Error>()).any(|e| {
+        e.kind() == std::io::ErrorKind::BrokenPipe
+    })
+}
+
+/// The chain of causes in one line, without what a cause repeats.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        // candle appends a backtrace; a user needs the first line.
+        let text = cause.to_string();
+        let text = text.lines().next().unwrap_or_default().trim();
+        if text.is_empty() || line.contains(text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(text);
+    }
+    line
+}

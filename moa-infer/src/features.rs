@@ -1,0 +1,116 @@
+//! Features of images, written as safetensors or npy with an index of paths.
+
+use crate::evaluate::{batches, rows};
+use crate::predictor::Predictor;
+use anyhow::{Context, Result};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Pooled features of many images.
+pub struct Features {
+    /// Images that were read, in order.
+    pub paths: Vec<PathBuf>,
+    /// `[paths.len(), dim]`, row-major.
+    pub values: Vec<f32>,
+    /// Width of a row.
+    pub dim: usize,
+    /// What could not be read, and why.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// Computes features, `batch` images at a time.
+///
+/// # Errors
+/// Only if the device fails; images that cannot be read are listed.
+pub fn extract(
+    predictor: &Predictor,
+    images: Vec<PathBuf>,
+    batch: usize,
+    workers: usize,
+) -> Result<Features> {
+    let dim = predictor.classifier.vit.config.dim;
+    let mut features =
+        Features { paths: Vec::new(), values: Vec::new(), dim, failed: Vec::new() };
+    for images in batches(predictor, images, batch, workers) {
+        for (path, row) in rows(images, |images| predictor.features(images))? {
+            match row {
+                Ok(row) => {
+                    features.values.extend(row);
+                    features.paths.push(path);
+                }
+                Err(error) => features.failed.push((path, error.to_string())),
+            }
+        }
+    }
+    Ok(features)
+}
+
+impl Features {
+    /// Writes `out` (tensor `features` of a `.safetensors` file, or a `.npy` array)
+    /// and, beside it, `out` with the ending `.json`: the paths of the rows.
+    ///
+    /// # Errors
+    /// If the ending is another one, or a file cannot be written.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        let raw: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let shape = vec![self.paths.len(), self.dim];
+        let bytes = match out.extension().and_then(|e| e.to_str()) {
+            Some("safetensors") => {
+                let view = safetensors::tensor::TensorView::new(
+                    safetensors::Dtype::F32,
+                    shape,
+                    &raw,
+                )?;
+                safetensors::serialize([("features", view)], None)?
+            }
+            Some("npy") => npy(&shape, &raw),
+            _ => anyhow::bail!("{}: the ending must be .safetensors or .npy", out.display()),
+        };
+        write_whole(out, &bytes)?;
+        let paths: Vec<_> = self.paths.iter().map(|p| p.to_string_lossy()).collect();
+        let index = serde_json::json!({"paths": paths, "shape": [self.paths.len(), self.dim]});
+        write_whole(&out.with_extension("json"), format!("{index}\n").as_bytes())
+    }
+}
+
+/// A little-endian `f32` array in numpy's format, version 1.0.
+fn npy(shape: &[usize], raw: &[u8]) -> Vec<u8> {
+    let shape: Vec<String> = shape.iter().map(|n| format!("{n},")).collect();
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", shape.join(" "));
+    // Magic, version and length take 10 bytes; data starts at a multiple of 64.
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", length.as_slice(), header.as_bytes(), raw].concat()
+}
+
+/// Writes a file beside its name, then renames it: whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().context("the output needs a file name")?.to_string_lossy();
+    let new = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
+    let result = fs::File::create(&new)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    result.with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn npy_header_is_aligned() {
+        let bytes = npy(&[2, 3], &[0; 24]);
+        assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+        assert_eq!((bytes.len() - 24) % 64, 0);
+        let header = String::from_utf8_lossy(&bytes[10..bytes.len() - 24]);
+        assert!(header.contains("'shape': (2, 3,)"), "{header}");
+    }
+}

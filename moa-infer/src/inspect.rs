@@ -1,0 +1,100 @@
+//! What is in a folder.
+
+use crate::evaluate::batches;
+use crate::predictor::Predictor;
+use crate::spec::open_backbone;
+use anyhow::Result;
+use moa_core::model::{AdapterFolder, CONFIG_FILE};
+use moa_core::pass::Pass;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Facts and tensors of an adapter or backbone.
+#[derive(Debug, Serialize)]
+pub struct Description {
+    /// Short facts in order.
+    pub facts: Vec<(&'static str, String)>,
+    /// Names and shapes.
+    pub tensors: BTreeMap<String, Vec<usize>>,
+    /// Tokens per expert of each routed layer, if images were routed.
+    pub usage: BTreeMap<String, Vec<u64>>,
+}
+
+/// Describes an adapter folder (whose backbone need not be there) or a backbone.
+///
+/// # Errors
+/// If it is neither, or damaged.
+pub fn describe(path: &Path) -> Result<Description> {
+    let mut facts = Vec::new();
+    let mut tensors = BTreeMap::new();
+    if path.join(CONFIG_FILE).is_file() {
+        let AdapterFolder { card, tensors: held } =
+            AdapterFolder::read(path).map_err(|e| crate::spec::located(path, e))?;
+        tensors.extend(held.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
+        let backbone = &card.backbone;
+        let trained = card.method.parameters(&backbone.vit);
+        facts.push(("method", card.method.name.clone()));
+        facts.push(("trained", format!("{trained} parameters besides the head")));
+        facts.push(("classes", card.classes.join(", ")));
+        facts.push(("backbone", format!("{} (sha256 {:.12}...)", backbone.spec, backbone.sha256)));
+        facts.push(("input", format!("{} x {}", card.preprocess.height, card.preprocess.width)));
+        let t = &card.training;
+        if !t.dataset.is_empty() {
+            facts.push(("dataset", t.dataset.clone()));
+            facts.push(("trained on", t.train_envs.join(", ")));
+            facts.push(("held out", t.test_envs.join(", ")));
+            facts.push(("step", t.step.to_string()));
+            facts.push(("seeds", format!("{} (splits {})", t.seed, t.trial_seed)));
+        }
+    } else {
+        let backbone = open_backbone(&path.to_string_lossy())?;
+        let (config, image) = (&backbone.config, &backbone.preprocess);
+        tensors.extend(config.tensors());
+        let numbers: usize = tensors.values().map(|s: &Vec<usize>| s.iter().product::<usize>()).sum();
+        facts.push(("layout", format!("{:?}", backbone.layout)));
+        facts.push(("width", config.dim.to_string()));
+        facts.push(("blocks", config.depth.to_string()));
+        facts.push(("heads", config.heads.to_string()));
+        facts.push(("patch", config.patch_size.to_string()));
+        facts.push(("parameters", format!("{numbers} without head")));
+        facts.push(("head", if config.head.is_some() { "yes".into() } else { "no".into() }));
+        facts.push(("input", format!("{} x {}", image.height, image.width)));
+        facts.push(("sha256", backbone.sha256()?));
+    }
+    Ok(Description { facts, tensors, usage: BTreeMap::new() })
+}
+
+/// Tokens per expert of every routed layer over some images; unreadable ones
+/// are reported on stderr and left out.
+///
+/// # Errors
+/// Only if the device fails.
+pub fn usage(
+    predictor: &Predictor,
+    images: Vec<PathBuf>,
+    batch: usize,
+    workers: usize,
+) -> Result<BTreeMap<String, Vec<u64>>> {
+    let mut sums: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for images in batches(predictor, images, batch, workers) {
+        let mut inputs = Vec::new();
+        for (_, image) in images {
+            match image {
+                Ok(pixels) => inputs.push(pixels),
+                Err(error) => eprintln!("{error}"),
+            }
+        }
+        if inputs.is_empty() {
+            continue;
+        }
+        let pass = Pass::eval().watching();
+        predictor.classifier.features(&predictor.input(&inputs)?, &pass)?;
+        for (layer, routing) in pass.routings() {
+            let counts = routing.tokens_per_expert()?;
+            let sum = sums.entry(layer.name).or_insert_with(|| vec![0; counts.len()]);
+            sum.iter_mut().zip(counts).for_each(|(s, n)| *s += n as u64);
+        }
+    }
+    Ok(sums)
+}

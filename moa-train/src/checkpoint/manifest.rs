@@ -1,0 +1,51 @@
+//! Hashes of the files of a folder.
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+const FILE: &str = "manifest.json";
+
+fn hash(path: &Path) -> Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = fs::File::open(path).with_context(|| path.display().to_string())?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).with_context(|| path.display().to_string())? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Writes the hashes of all files of `dir`, then syncs the folder.
+pub fn write(dir: &Path) -> Result<()> {
+    let mut hashes = BTreeMap::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        hashes.insert(name, hash(&path)?);
+    }
+    let text = serde_json::to_string_pretty(&hashes)? + "\n";
+    super::write_synced(&dir.join(FILE), &text)?;
+    fs::File::open(dir).and_then(|d| d.sync_all()).with_context(|| dir.display().to_string())
+}
+
+/// Compares the hashes of all files with the manifest.
+pub fn verify(dir: &Path) -> Result<()> {
+    let path = dir.join(FILE);
+    let text = fs::read_to_string(&path).context("its manifest cannot be read")?;
+    let hashes: BTreeMap<String, String> =
+        serde_json::from_str(&text).context("its manifest is damaged")?;
+    for (name, wanted) in hashes {
+        // Only plain names: a manifest must not point out of its folder.
+        anyhow::ensure!(!name.contains(['/', '\\']), "its manifest names `{name}`");
+        let found = hash(&dir.join(&name)).with_context(|| format!("`{name}` cannot be read"))?;
+        anyhow::ensure!(found == wanted, "`{name}` is not what was written");
+    }
+    Ok(())
+}

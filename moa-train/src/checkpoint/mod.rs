@@ -1,0 +1,125 @@
+//! Checkpoints: `checkpoints/step-N/` with everything that a run needs to go on
+//! with the same bits, and `checkpoints/LATEST` with the name of the newest.
+//!
+//! A checkpoint is written beside its final name, every file is synced and its
+//! hash written to `manifest.json`, then the folder is renamed. A reader checks
+//! the hashes and falls back to the checkpoint before.
+
+mod manifest;
+
+use crate::optim::Adam;
+use anyhow::{Context, Result};
+use moa_core::model::{AdapterFolder, read_tensors, replace_dir, write_tensors};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+const STATE_FILE: &str = "state.json";
+const LATEST: &str = "LATEST";
+
+/// Numbers of the loop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Steps done; also the number of the next one.
+    pub step: u64,
+    /// The step just done is still to be evaluated (the run was interrupted).
+    pub pending_eval: bool,
+    /// Best validation accuracy so far and the step that had it.
+    pub best: Option<(f64, u64)>,
+    /// Sum and number of losses since the last evaluation.
+    pub losses: (f64, u64),
+    /// Seconds spent in training steps since the last evaluation.
+    pub seconds: f64,
+}
+
+/// A checkpoint in memory.
+pub struct Checkpoint {
+    /// Trained tensors and their description.
+    pub adapter: AdapterFolder,
+    /// Moments of the optimiser.
+    pub optimizer: std::collections::BTreeMap<String, candle_core::Tensor>,
+    /// Numbers of the loop.
+    pub state: State,
+}
+
+/// Writes `dir/step-N`, points `LATEST` to it and removes all but the newest `keep`.
+///
+/// # Errors
+/// If something cannot be written; earlier checkpoints stay as they are.
+pub fn write(dir: &Path, adapter: &AdapterFolder, adam: &Adam, state: &State, keep: usize) -> Result<()> {
+    let name = format!("step-{}", state.step);
+    let target = dir.join(&name);
+    replace_dir(&target, |folder| -> Result<()> {
+        adapter.write_into(folder)?;
+        write_tensors(&folder.join(OPTIMIZER_FILE), &adam.tensors())?;
+        write_synced(&folder.join(STATE_FILE), &(serde_json::to_string_pretty(state)? + "\n"))?;
+        manifest::write(folder)
+    })
+    .with_context(|| format!("checkpoint {} not written", target.display()))?;
+    let pointer = dir.join(format!(".{LATEST}.new"));
+    write_synced(&pointer, &(name + "\n"))?;
+    fs::rename(&pointer, dir.join(LATEST)).with_context(|| dir.join(LATEST).display().to_string())?;
+    for old in list(dir)?.into_iter().rev().skip(keep) {
+        let _ = fs::remove_dir_all(old.1);
+    }
+    Ok(())
+}
+
+pub(crate) fn write_synced(path: &Path, text: &str) -> Result<()> {
+    let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| path.display().to_string())
+}
+
+/// Steps and folders of the checkpoints in `dir`, oldest first.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(step) = name.strip_prefix("step-").and_then(|n| n.parse().ok()) {
+            found.push((step, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The newest checkpoint that is whole, and a line for each newer one that is not.
+///
+/// # Errors
+/// If there are checkpoints but none is whole.
+pub fn read_newest(dir: &Path) -> Result<(Option<Checkpoint>, Vec<String>)> {
+    let mut damaged = Vec::new();
+    let all = list(dir)?;
+    for (_, path) in all.iter().rev() {
+        match read(path) {
+            Ok(checkpoint) => return Ok((Some(checkpoint), damaged)),
+            Err(error) => damaged.push(format!("{}: {error:#}; not used", path.display())),
+        }
+    }
+    match damaged.pop() {
+        Some(last) => anyhow::bail!("no checkpoint is whole: {last}"),
+        None => Ok((None, damaged)),
+    }
+}
+
+fn read(dir: &Path) -> Result<Checkpoint> {
+    manifest::verify(dir)?;
+    let path = dir.join(STATE_FILE);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(Checkpoint {
+        adapter: AdapterFolder::read(dir)?,
+        optimizer: read_tensors(&dir.join(OPTIMIZER_FILE))?,
+        state: serde_json::from_str(&text).with_context(|| path.display().to_string())?,
+    })
+}

@@ -1,0 +1,219 @@
+//! `moa-train fit`
+
+use crate::config::layers::{ConfigError, Layers, Sources};
+use crate::config::{Config, keys};
+use crate::fit::signals::StopFlag;
+use crate::fit::{Outcome, Plan, Run, estimate};
+use anyhow::{Context, Result};
+use moa_infer::exit::{Exit, INTERRUPTED, usage};
+use std::path::{Path, PathBuf};
+
+/// Train one run
+///
+/// Defaults are the paper's. Every flag has a key, and `--set key=value` sets
+/// any key; later wins: defaults, preset, --config, flags, --set.
+#[derive(clap::Args)]
+#[command(after_help = "Example: moa-train fit --data PACS --dataset pacs --test-env sketch \
+    --backbone vit-tiny/ --method paper/kadaptation-moa --out runs/sketch")]
+pub struct Fit {
+    /// Folder of the dataset: <environment>/<class>/<image>
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// pacs, vlcs, office_home, terra_incognita, domain_net or folder
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Environment to hold out; repeat for several
+    #[arg(long, value_name = "NAME")]
+    test_env: Vec<String>,
+    /// Backbone: a name (`list backbones`) or a folder
+    #[arg(long, value_name = "SPEC")]
+    backbone: Option<String>,
+    /// Method (`list methods`)
+    #[arg(long, value_name = "NAME")]
+    method: Option<String>,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// TOML file with any of the keys
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set a key; repeat for several (`--help-keys` lists them)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seed of everything but the splits
+    #[arg(long, value_name = "N")]
+    seed: Option<i64>,
+    /// Seed of the splits
+    #[arg(long, value_name = "N")]
+    trial_seed: Option<i64>,
+    /// Optimiser steps
+    #[arg(long, value_name = "N")]
+    steps: Option<i64>,
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Go on from the newest checkpoint in RUN
+    #[arg(long)]
+    resume: bool,
+    /// Print the configuration, parameter counts and a memory estimate, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the result as one JSON object, and no progress
+    #[arg(long)]
+    json: bool,
+    /// List all configuration keys with their defaults, and stop
+    #[arg(long)]
+    help_keys: bool,
+}
+
+impl Fit {
+    pub fn run(self) -> Result<()> {
+        if self.help_keys {
+            for (key, default, meaning) in keys::KEYS {
+                println!("{key:28} {default:26} {meaning}");
+            }
+            return Ok(());
+        }
+        let saved = self.out.join("config.toml");
+        if self.resume && !saved.is_file() && self.out.join("checkpoints").exists() {
+            return Err(usage(format!("{}: config.toml is missing", self.out.display())));
+        }
+        if !self.resume && !self.dry_run && occupied(&self.out) {
+            return Err(usage(format!(
+                "{} is not empty: `--resume` goes on with it, another --out starts anew",
+                self.out.display()
+            )));
+        }
+        let (config, sources) = self.layers(&saved).map_err(|e| usage(e.to_string()))?;
+        if self.resume && saved.is_file() {
+            unchanged(&saved, &config).map_err(|e| usage(e.to_string()))?;
+        }
+        let text = resolved(&config, &sources)?;
+        let plan = Plan::new(config)?;
+        plan.data.dataset.warnings.iter().for_each(|line| eprintln!("{line}"));
+        eprintln!(
+            "device: {}\n{}: {} trainable parameters besides the head ({} in it)",
+            moa_core::device::name(&plan.device),
+            plan.config.method.name,
+            plan.model.trainable_parameters(),
+            plan.head_parameters()
+        );
+        if self.dry_run {
+            print!("{text}");
+            println!("# trainable parameters: {}", plan.model.trainable_parameters());
+            println!("# of the head: {}", plan.head_parameters());
+            println!("# memory: about {:.1} GB", estimate(&plan) as f64 / 1e9);
+            return Ok(());
+        }
+        let stop = StopFlag::listen()?;
+        let run = Run::start(plan, &self.out, self.resume, &text, self.json)?;
+        if self.resume {
+            match run.step() {
+                0 => eprintln!("no checkpoint yet: starting from the beginning"),
+                step => eprintln!("going on after step {step}"),
+            }
+        }
+        match run.fit(&stop)? {
+            Outcome::Done { best: (accuracy, step) } => {
+                let best = self.out.join("best");
+                if self.json {
+                    let result = serde_json::json!({"best": best.to_string_lossy(), "step": step, "train_out": accuracy});
+                    println!("{result}");
+                } else {
+                    let percent = 100.0 * accuracy;
+                    println!("best validation accuracy {percent:.1} % at step {step}: {}", best.display());
+                }
+                Ok(())
+            }
+            Outcome::Interrupted(step) => {
+                let message = format!("interrupted after step {step}; the same command with --resume goes on");
+                Err(Exit { code: INTERRUPTED, message }.into())
+            }
+        }
+    }
+
+    fn layers(&self, saved: &Path) -> Result<(Config, Sources), ConfigError> {
+        let mut layers = Layers::default();
+        if self.resume && saved.is_file() {
+            layers.file(saved)?;
+        }
+        if let Some(path) = &self.config {
+            layers.file(path)?;
+        }
+        let texts = [
+            ("data.root", &self.data, "--data"),
+            ("data.dataset", &self.dataset, "--dataset"),
+            ("backbone.spec", &self.backbone, "--backbone"),
+            ("method.name", &self.method, "--method"),
+            ("train.device", &self.device, "--device"),
+        ];
+        for (key, value, flag) in texts {
+            if let Some(value) = value {
+                layers.set(key, value.as_str(), flag)?;
+            }
+        }
+        let numbers = [
+            ("train.seed", self.seed, "--seed"),
+            ("data.trial_seed", self.trial_seed, "--trial-seed"),
+            ("train.steps", self.steps, "--steps"),
+        ];
+        for (key, value, flag) in numbers {
+            if let Some(value) = value {
+                layers.set(key, value, flag)?;
+            }
+        }
+        if !self.test_env.is_empty() {
+            layers.set("data.test_env", self.test_env.clone(), "--test-env")?;
+        }
+        self.set.iter().try_for_each(|text| layers.set_text(text))?;
+        layers.resolve()
+    }
+}
+
+fn occupied(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// The configuration as TOML, each value with where it came from.
+fn resolved(config: &Config, sources: &Sources) -> Result<String> {
+    let plain = toml::to_string(config).context("the configuration cannot be written")?;
+    let mut table = String::new();
+    let mut text = String::new();
+    for line in plain.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            table = name.to_string();
+        }
+        let key = format!("{table}.{}", line.split('=').next().unwrap_or_default().trim());
+        text.push_str(line);
+        if let Some(source) = sources.get(&key) {
+            text.push_str(&format!("  # {source}"));
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// A resumed run must be the same run. Where things are and how often they are
+/// saved may change.
+fn unchanged(saved: &Path, config: &Config) -> Result<()> {
+    let text = std::fs::read_to_string(saved).with_context(|| saved.display().to_string())?;
+    let old: toml::Table = text.parse().with_context(|| saved.display().to_string())?;
+    let new = toml::Table::try_from(config)?;
+    for (table, values) in &new {
+        let Some(values) = values.as_table() else { continue };
+        for (key, value) in values {
+            let name = format!("{table}.{key}");
+            let free = ["backbone.spec", "data.root", "data.workers", "train.device", "eval.batch"];
+            if free.contains(&name.as_str()) || table == "checkpoint" {
+                continue;
+            }
+            let before = old.get(table).and_then(|t| t.get(key));
+            anyhow::ensure!(
+                before == Some(value),
+                "{name} was {} and is now {value}: a resumed run keeps its configuration",
+                before.map_or("not set".into(), ToString::to_string)
+            );
+        }
+    }
+    Ok(())
+}

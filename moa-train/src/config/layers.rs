@@ -1,0 +1,272 @@
+//! Layers of configuration: defaults, dataset, method preset, file, flags,
+//! `--set`. A later one wins; each value remembers where it came from.
+
+use super::Config;
+use super::keys::{KEYS, defaults};
+use moa_core::method::preset_text;
+use moa_core::suggest::nearest;
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// What is wrong with a configuration; one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// Where a value came from, by key.
+pub type Sources = BTreeMap<String, String>;
+
+/// Configuration being put together.
+#[derive(Default)]
+pub struct Layers {
+    given: Vec<(String, Value, String)>,
+}
+
+/// Sets `a.b.c` in a table.
+pub fn insert(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.into(), value);
+        }
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Table::new().into());
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+impl Layers {
+    /// Adds one value.
+    ///
+    /// # Errors
+    /// If there is no such key; the nearest one is named.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>, source: &str) -> Result<()> {
+        if !KEYS.iter().any(|(known, _, _)| *known == key) {
+            let near = nearest(key, KEYS.iter().map(|(known, _, _)| *known));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "see docs/configuration.md".into(),
+            };
+            return Err(ConfigError(format!("{source}: unknown key `{key}`; {hint}")));
+        }
+        self.given.push((key.into(), value.into(), source.into()));
+        Ok(())
+    }
+
+    /// Adds `key=value` of `--set`. A value that is not TOML is a string.
+    ///
+    /// # Errors
+    /// If there is no `=`, or no such key.
+    pub fn set_text(&mut self, text: &str) -> Result<()> {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(ConfigError(format!("--set {text}: write `key=value`")));
+        };
+        let parsed = format!("v = {}", value.trim()).parse::<Table>();
+        let value = match parsed.ok().and_then(|mut t| t.remove("v")) {
+            Some(value) => value,
+            None => value.trim().into(),
+        };
+        self.set(key.trim(), value, "--set")
+    }
+
+    /// Adds a TOML file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML, or has an unknown key.
+    pub fn file(&mut self, path: &Path) -> Result<()> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{name}: {e}")))?;
+        let table: Table = text.parse().map_err(|e: toml::de::Error| {
+            let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+            ConfigError(format!("{name}, line {line}: {}", e.message()))
+        })?;
+        self.table("", &table, &name)
+    }
+
+    fn table(&mut self, prefix: &str, table: &Table, source: &str) -> Result<()> {
+        for (name, value) in table {
+            let key = format!("{prefix}{name}");
+            match value {
+                Value::Table(inner) => self.table(&format!("{key}."), inner, source)?,
+                value => self.set(&key, value.clone(), source)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn last(&self, key: &str) -> Option<&Value> {
+        self.given.iter().rev().find(|(k, _, _)| k == key).map(|(_, value, _)| value)
+    }
+
+    /// Puts everything together.
+    ///
+    /// # Errors
+    /// If a preset does not exist, a key without default is not given, or a value
+    /// has the wrong type or is out of range.
+    pub fn resolve(self) -> Result<(Config, Sources)> {
+        let mut table = defaults();
+        let mut sources = Sources::new();
+        for (key, value, _) in KEYS.iter().filter(|(_, value, _)| !value.is_empty()) {
+            let _ = value;
+            sources.insert((*key).into(), "default".into());
+        }
+        let mut put = |key: &str, value: Value, source: &str| {
+            insert(&mut table, key, value);
+            sources.insert(key.into(), source.into());
+        };
+        let dataset = self.last("data.dataset").and_then(Value::as_str).unwrap_or("folder");
+        if dataset == "domain_net" {
+            put("train.steps", 15001.into(), "dataset domain_net");
+            put("train.eval_every", 1000.into(), "dataset domain_net");
+            put("checkpoint.every", 1000.into(), "dataset domain_net");
+        }
+        let method = self.last("method.name").and_then(Value::as_str);
+        let method = method.unwrap_or("paper/kadaptation-moa");
+        let text = preset_text(method).map_err(|e| ConfigError(e.to_string()))?;
+        let preset: Table = text.parse().unwrap_or_default();
+        flatten("method.", &preset, &mut |key, value| {
+            put(key, value.clone(), &format!("preset {method}"));
+        });
+        for (key, value, source) in &self.given {
+            // TOML has no "number": an integer where a fraction is meant is fine.
+            let value = match (value, is_fraction(key)) {
+                (Value::Integer(n), true) => Value::Float(*n as f64),
+                _ => value.clone(),
+            };
+            put(key, value, source);
+        }
+        for (key, flag) in [
+            ("backbone.spec", "--backbone"),
+            ("data.root", "--data"),
+            ("data.test_env", "--test-env"),
+        ] {
+            if !sources.contains_key(key) {
+                return Err(ConfigError(format!("{key} is not set; give {flag}")));
+            }
+        }
+        let config: Config = read(table, &sources)?;
+        config.check().map_err(ConfigError)?;
+        Ok((config, sources))
+    }
+}
+
+/// Deserialises, naming the key and its source if a value does not fit.
+fn read(table: Table, sources: &Sources) -> Result<Config> {
+    let text = toml::to_string(&table).map_err(|e| ConfigError(e.to_string()))?;
+    toml::from_str(&text).map_err(|e| {
+        let at = e.span().map_or(0, |s| s.start).min(text.len());
+        let key = key_at(&text, at);
+        let source = sources.get(&key).map(|s| format!("{s}: ")).unwrap_or_default();
+        let reason = e.message().lines().next().unwrap_or_default().to_string();
+        ConfigError(format!("{source}{key}: {reason}"))
+    })
+}
+
+/// The key of the value at a byte of a TOML text.
+fn key_at(text: &str, at: usize) -> String {
+    let mut table = "";
+    let mut start = 0;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            table = name;
+        }
+        if at < start + line.len() + 1 {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            return match key.starts_with('[') || key.is_empty() {
+                true => table.into(),
+                false => format!("{table}.{key}"),
+            };
+        }
+        start += line.len() + 1;
+    }
+    table.into()
+}
+
+fn is_fraction(key: &str) -> bool {
+    let number = |value: &str| value.contains('.') || value.contains('e');
+    let default = KEYS.iter().find(|(k, _, _)| *k == key).map_or("", |(_, default, _)| default);
+    (number(default) && default.parse::<f64>().is_ok())
+        || ["adapter.scale", "adapter.dropout", "router.noise", "router.aux_weight", "router.temperature"]
+            .iter()
+            .any(|end| key == format!("method.{end}"))
+}
+
+fn flatten(prefix: &str, table: &Table, put: &mut impl FnMut(&str, &Value)) {
+    for (name, value) in table {
+        match value {
+            Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, put),
+            value => put(&format!("{prefix}{name}"), value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minimal() -> Layers {
+        let mut layers = Layers::default();
+        layers.set("backbone.spec", "tiny", "--backbone").unwrap();
+        layers.set("data.root", "images", "--data").unwrap();
+        layers.set("data.test_env", vec!["sketch"], "--test-env").unwrap();
+        layers
+    }
+
+    #[test]
+    fn defaults_are_the_papers() {
+        let (config, sources) = minimal().resolve().unwrap();
+        assert_eq!((config.train.steps, config.train.batch_per_env), (5001, 32));
+        assert_eq!((config.optim.lr, config.train.eval_every), (5e-5, 200));
+        assert_eq!(config.method.name, "paper/kadaptation-moa");
+        assert_eq!(sources["optim.lr"], "default");
+        assert_eq!(sources["method.adapter.ranks"], "preset paper/kadaptation-moa");
+    }
+
+    #[test]
+    fn every_key_is_one_of_the_list() {
+        let (config, _) = minimal().resolve().unwrap();
+        let table = Table::try_from(config).unwrap();
+        flatten("", &table, &mut |key, _| {
+            assert!(KEYS.iter().any(|(known, _, _)| *known == key), "{key} is not listed");
+        });
+    }
+
+    #[test]
+    fn later_layers_win_and_say_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("run.toml");
+        std::fs::write(&file, "[optim]\nlr = 1\n[method.router]\ntop_k = 2\n").unwrap();
+        let mut layers = minimal();
+        layers.set("data.dataset", "domain_net", "--dataset").unwrap();
+        layers.file(&file).unwrap();
+        layers.set_text("method.router.top_k=3").unwrap();
+        layers.set_text("data.augment = none").unwrap();
+        let (config, sources) = layers.resolve().unwrap();
+        assert_eq!((config.optim.lr, config.train.steps), (1.0, 15001));
+        assert_eq!(config.method.router.unwrap().top_k, 3);
+        assert_eq!(config.data.augment, crate::config::Augment::None);
+        assert_eq!(sources["method.router.top_k"], "--set");
+        assert!(sources["optim.lr"].ends_with("run.toml"));
+    }
+
+    #[test]
+    fn mistakes_are_one_line_that_helps() {
+        let fails = |text: &str| {
+            let mut layers = minimal();
+            let result = layers.set_text(text).and_then(|()| layers.resolve().map(|_| ()));
+            result.unwrap_err().to_string()
+        };
+        assert_eq!(fails("optim.rl=1"), "--set: unknown key `optim.rl`; did you mean `optim.lr`?");
+        assert!(fails("optim.lr=fast").starts_with("--set: optim.lr: invalid type"), "{}", fails("optim.lr=fast"));
+        assert!(fails("optim.kind=sgd").contains("unknown variant `sgd`"), "{}", fails("optim.kind=sgd"));
+        assert!(fails("method.name=kadaptaton").contains("did you mean `kadaptation`?"));
+        assert_eq!(fails("optim.lr=-1"), "optim.lr must be above 0");
+        assert!(fails("steps").contains("write `key=value`"));
+        assert!(Layers::default().resolve().unwrap_err().to_string().contains("--backbone"));
+    }
+}

@@ -1,0 +1,196 @@
+//! The configuration of a run: TOML tables whose keys are listed, with their
+//! meaning, in [`keys`]; layers of it from the defaults to `--set` in [`layers`].
+
+pub mod keys;
+pub mod layers;
+
+use moa_core::method::Method;
+use serde::{Deserialize, Serialize};
+
+/// A whole configuration, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[backbone]`
+    pub backbone: BackboneConfig,
+    /// `[method]`
+    pub method: Method,
+    /// `[data]`
+    pub data: DataConfig,
+    /// `[train]`
+    pub train: TrainConfig,
+    /// `[optim]`
+    pub optim: OptimConfig,
+    /// `[checkpoint]`
+    pub checkpoint: CheckpointConfig,
+    /// `[eval]`
+    pub eval: EvalConfig,
+    /// `[head]`
+    pub head: HeadConfig,
+}
+
+/// `[backbone]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneConfig {
+    /// Name or folder.
+    pub spec: String,
+}
+
+/// How training images are changed at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augment {
+    /// DomainBed's: crop, flip, colour, grey.
+    Domainbed,
+    /// Not at all: the evaluation's transform.
+    None,
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// `pacs`, `vlcs`, `office_home`, `terra_incognita`, `domain_net` or `folder`.
+    pub dataset: String,
+    /// The folder that holds it.
+    pub root: String,
+    /// Environments that are held out.
+    pub test_env: Vec<String>,
+    /// Share of each environment held out for validation.
+    pub holdout: f64,
+    /// Seed of the splits.
+    pub trial_seed: u64,
+    /// Augmentation of training images.
+    pub augment: Augment,
+    /// Height and width of the input; 0 for the backbone's own.
+    pub image_size: usize,
+    /// Threads that read images; 0 for one per core.
+    pub workers: usize,
+}
+
+/// Type to compute in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ComputeType {
+    /// Single precision.
+    F32,
+}
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Images per training environment and micro-batch.
+    pub batch_per_env: usize,
+    /// Steps between evaluations.
+    pub eval_every: u64,
+    /// Seed of everything but the splits.
+    pub seed: u64,
+    /// Micro-batches per step.
+    pub accumulate: u64,
+    /// Largest norm of all gradients together; 0 for no limit.
+    pub clip: f64,
+    /// Type to compute in.
+    pub dtype: ComputeType,
+    /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.
+    pub device: String,
+}
+
+/// Which optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimKind {
+    /// Adam; weight decay is added to the gradient.
+    Adam,
+    /// AdamW; weight decay is decoupled.
+    Adamw,
+}
+
+/// How the learning rate changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// Not at all after the warm-up.
+    Constant,
+    /// Half a cosine down to 0 after the warm-up.
+    Cosine,
+}
+
+/// `[optim]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimConfig {
+    /// Which optimiser.
+    pub kind: OptimKind,
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// How the learning rate changes.
+    pub schedule: ScheduleKind,
+    /// Steps over which the learning rate rises from 0.
+    pub warmup: u64,
+}
+
+/// `[checkpoint]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between checkpoints.
+    pub every: u64,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Images per forward pass.
+    pub batch: usize,
+    /// At most this many images of each split; 0 for all.
+    pub max_images: usize,
+}
+
+/// `[head]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Probability of dropout in front of the head.
+    pub dropout: f64,
+}
+
+impl Config {
+    /// Checks what types alone do not.
+    ///
+    /// # Errors
+    /// The first value out of its range, with the key and the range.
+    pub fn check(&self) -> Result<(), String> {
+        let (train, optim) = (&self.train, &self.optim);
+        let rules = [
+            (train.steps > 0 && train.steps < u32::MAX as u64, "train.steps must be at least 1"),
+            (train.batch_per_env > 0, "train.batch_per_env must be at least 1"),
+            (train.eval_every > 0, "train.eval_every must be at least 1"),
+            (train.accumulate > 0, "train.accumulate must be at least 1"),
+            (train.steps.saturating_mul(train.accumulate) < u32::MAX as u64,
+             "train.steps x train.accumulate must be below 4294967295"),
+            (train.clip >= 0.0 && train.clip.is_finite(), "train.clip must not be negative"),
+            (optim.lr > 0.0 && optim.lr.is_finite(), "optim.lr must be above 0"),
+            (optim.weight_decay >= 0.0 && optim.weight_decay.is_finite(),
+             "optim.weight_decay must not be negative"),
+            (self.checkpoint.every > 0, "checkpoint.every must be at least 1"),
+            (self.checkpoint.keep > 0, "checkpoint.keep must be at least 1"),
+            (self.eval.batch > 0, "eval.batch must be at least 1"),
+            ((0.0..1.0).contains(&self.head.dropout), "head.dropout must be in [0, 1)"),
+            ((0.0..1.0).contains(&self.data.holdout), "data.holdout must be in [0, 1)"),
+            (!self.data.test_env.is_empty(), "data.test_env must name an environment"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err((*message).into()),
+            None => Ok(()),
+        }
+    }
+}

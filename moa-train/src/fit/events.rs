@@ -1,0 +1,92 @@
+//! `events.jsonl`: one line a step or evaluation; and what a resumed run takes
+//! back from it and from `results.jsonl`.
+
+use super::step::Losses;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The log of a run.
+pub struct Events {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Events {
+    /// Opens the file to append.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self { file: file.with_context(|| path.display().to_string())?, path: path.into() })
+    }
+
+    /// After a step.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn step(&mut self, step: u64, losses: &Losses, images_per_second: f64) -> Result<()> {
+        self.line(&json!({
+            "kind": "step",
+            "step": step,
+            "loss": losses.total(),
+            "ce": losses.ce,
+            "balance": losses.balance,
+            "grad_norm": losses.norm,
+            "lr": losses.lr,
+            "images_per_s": (images_per_second * 10.0).round() / 10.0,
+            "usage": losses.usage,
+        }))
+    }
+
+    /// Any event.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn line(&mut self, value: &Value) -> Result<()> {
+        let line = format!("{value}\n");
+        self.file.write_all(line.as_bytes()).with_context(|| self.path.display().to_string())
+    }
+}
+
+/// Removes lines whose `step` is `first` or later, and an unfinished last line:
+/// what a run wrote after the checkpoint that it resumes from.
+///
+/// # Errors
+/// If the file cannot be rewritten.
+pub fn truncate(path: &Path, first: u64) -> Result<()> {
+    let Ok(text) = fs::read_to_string(path) else { return Ok(()) };
+    let keeps = |line: &&str| {
+        let value: Option<Value> = serde_json::from_str(line).ok();
+        value.and_then(|v| v.get("step")?.as_u64()).is_some_and(|step| step < first)
+    };
+    let kept: String = text.lines().filter(keeps).map(|line| format!("{line}\n")).collect();
+    if kept != text {
+        let new = path.with_extension("jsonl.new");
+        crate::checkpoint::write_synced(&new, &kept)?;
+        fs::rename(&new, path).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncation_keeps_what_came_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut events = Events::open(&path).unwrap();
+        for step in 0..5 {
+            events.line(&json!({"step": step})).unwrap();
+        }
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\":1,\"lo").unwrap();
+        truncate(&path, 3).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n");
+        truncate(&dir.path().join("none.jsonl"), 3).unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! Ctrl-C, SIGTERM and SIGUSR1 ask the loop to stop after a checkpoint.
+
+use anyhow::{Context, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set when a signal has arrived.
+#[derive(Clone, Debug, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Listens to the signals. A second Ctrl-C ends the program at once.
+    ///
+    /// # Errors
+    /// If the signals cannot be listened to.
+    pub fn listen() -> Result<Self> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let flag = Self::default();
+        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, flag.0.clone())
+            .context("cannot listen to signals")?;
+        let mut signals = vec![SIGINT, SIGTERM];
+        #[cfg(unix)]
+        signals.push(signal_hook::consts::SIGUSR1);
+        for signal in signals {
+            signal_hook::flag::register(signal, flag.0.clone()).context("cannot listen to signals")?;
+        }
+        Ok(flag)
+    }
+
+    /// Sets the flag, as a signal does.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// True once a signal has arrived.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

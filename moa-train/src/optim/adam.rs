@@ -1,0 +1,94 @@
+//! Adam and AdamW (PyTorch `torch.optim.Adam`, `AdamW`).
+
+use super::Gradients;
+use crate::config::{OptimConfig, OptimKind};
+use anyhow::{Context, Result};
+use candle_core::{Tensor, Var};
+use std::collections::BTreeMap;
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPS: f64 = 1e-8;
+
+/// The optimiser's state: two moments per tensor, by name, and the step count.
+pub struct Adam {
+    kind: OptimKind,
+    weight_decay: f64,
+    /// Updates done.
+    pub steps: u64,
+    moments: BTreeMap<String, (Tensor, Tensor)>,
+}
+
+impl Adam {
+    /// Moments of zero for every tensor.
+    ///
+    /// # Errors
+    /// Only if memory runs out.
+    pub fn new(config: &OptimConfig, tensors: &BTreeMap<String, Var>) -> Result<Self> {
+        let mut moments = BTreeMap::new();
+        for (name, var) in tensors {
+            moments.insert(name.clone(), (var.zeros_like()?.detach(), var.zeros_like()?.detach()));
+        }
+        Ok(Self { kind: config.kind, weight_decay: config.weight_decay, steps: 0, moments })
+    }
+
+    /// One update of every tensor.
+    ///
+    /// # Errors
+    /// If a gradient is missing.
+    pub fn step(
+        &mut self,
+        tensors: &BTreeMap<String, Var>,
+        gradients: &Gradients,
+        lr: f64,
+    ) -> Result<()> {
+        self.steps += 1;
+        let correct1 = 1.0 - BETA1.powf(self.steps as f64);
+        let correct2 = (1.0 - BETA2.powf(self.steps as f64)).sqrt();
+        for (name, var) in tensors {
+            let gradient = gradients.get(name).with_context(|| format!("no gradient of `{name}`"))?;
+            let (m, v) = self.moments.get_mut(name).with_context(|| format!("no state of `{name}`"))?;
+            let mut value = var.as_detached_tensor();
+            let mut gradient = gradient.clone();
+            if self.weight_decay != 0.0 {
+                match self.kind {
+                    OptimKind::Adam => gradient = (gradient + (&value * self.weight_decay)?)?,
+                    OptimKind::Adamw => value = (value * (1.0 - lr * self.weight_decay))?,
+                }
+            }
+            *m = ((&*m * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
+            *v = ((&*v * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+            let root = ((v.sqrt()? / correct2)? + EPS)?;
+            let update = (m.div(&root)? * (lr / correct1))?;
+            var.set(&(value - update)?)?;
+        }
+        Ok(())
+    }
+
+    /// The state as tensors: `m.{name}` and `v.{name}`.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let pair = |(name, (m, v)): (&String, &(Tensor, Tensor))| {
+            [(format!("m.{name}"), m.clone()), (format!("v.{name}"), v.clone())]
+        };
+        self.moments.iter().flat_map(pair).collect()
+    }
+
+    /// Takes the state back.
+    ///
+    /// # Errors
+    /// If a tensor is missing, extra or misshapen.
+    pub fn restore(&mut self, mut tensors: BTreeMap<String, Tensor>, steps: u64) -> Result<()> {
+        for (name, (m, v)) in &mut self.moments {
+            for (slot, key) in [(m, format!("m.{name}")), (v, format!("v.{name}"))] {
+                let found = tensors.remove(&key).with_context(|| format!("`{key}` is missing"))?;
+                anyhow::ensure!(found.dims() == slot.dims(), "`{key}` has shape {:?}", found.dims());
+                *slot = found.to_dtype(slot.dtype())?.to_device(slot.device())?;
+            }
+        }
+        if let Some(extra) = tensors.keys().next() {
+            anyhow::bail!("`{extra}` belongs to no tensor of this method");
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}

@@ -15,7 +15,7 @@ pub const TINY: &str = "tiny";
 pub fn open_backbone(spec: &str) -> Result<Backbone> {
     let path = Path::new(spec);
     if spec == TINY {
-        return Ok(Backbone::tiny()?);
+        return Ok(tiny()?);
     }
     if path.is_dir() {
         return Ok(Backbone::open(path)?);
@@ -32,6 +32,19 @@ pub fn open_backbone(spec: &str) -> Result<Backbone> {
     }
     let near = registry::find(spec).err().map(|e| e.to_string()).unwrap_or_default();
     anyhow::bail!("{spec}: no such folder; {near}");
+}
+
+/// The backbone inside the program: a small ViT pretrained on drawings; see
+/// `models/tiny/README.md`.
+///
+/// # Errors
+/// Only if the program is damaged.
+pub fn tiny() -> Result<Backbone> {
+    const FILES: &[(&str, &[u8])] = &[
+        ("config.json", include_bytes!("../../models/tiny/config.json")),
+        ("model.safetensors", include_bytes!("../../models/tiny/model.safetensors")),
+    ];
+    Ok(Backbone::from_bytes(TINY, FILES)?)
 }
 
 /// True if `spec` is a name rather than a folder.

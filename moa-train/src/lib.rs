@@ -10,7 +10,9 @@
 //! | [`checkpoint`] | checkpoints as whole, hashed sets |
 //! | [`fit`] | the training loop |
 //! | [`report`] | tables of many runs |
+//! | [`study`] | leave-one-environment-out runs of several methods |
 //! | [`synth`] | generated images, for the demo and for the `tiny` backbone |
+//! | [`tiny`] | pretraining of the embedded backbone |
 //! | [`cli`] | the `moa-train` program |
 
 #![forbid(unsafe_code)]
@@ -24,4 +26,6 @@ pub mod fit;
 pub mod optim;
 pub mod protocol;
 pub mod report;
+pub mod study;
 pub mod synth;
+pub mod tiny;

@@ -6,9 +6,12 @@
 //! kept in `tests/data/golden` is used.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backbones;
 mod common;
 mod domainbed;
 mod moa_layer;
+mod transforms;
+mod vit_moa;
 
 use libtest_mimic::{Arguments, Trial};
 use std::path::{Path, PathBuf};
@@ -16,8 +19,13 @@ use std::process::ExitCode;
 
 type Section = (&'static str, fn(&Path) -> Vec<Trial>);
 
-const SECTIONS: &[Section] =
-    &[("domainbed", domainbed::trials), ("moa_layer", moa_layer::trials)];
+const SECTIONS: &[Section] = &[
+    ("backbones", backbones::trials),
+    ("domainbed", domainbed::trials),
+    ("moa_layer", moa_layer::trials),
+    ("transforms", transforms::trials),
+    ("vit_moa", vit_moa::trials),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

@@ -42,7 +42,7 @@ impl Random for Given {
         dtype: DType,
         _: &Device,
     ) -> moa_core::Result<Option<Tensor>> {
-        Ok(self.noise.as_ref().map(|n| (n.to_dtype(dtype)? * std)).transpose()?)
+        Ok(self.noise.as_ref().map(|n| n.to_dtype(dtype)? * std).transpose()?)
     }
 
     fn drop_connect(&self, _: &LayerId, p: f64) -> DropConnect {

@@ -12,13 +12,15 @@ mod jpeg;
 mod normalise;
 mod preprocess;
 mod resize;
+mod taps;
 
 pub use crop::{Rect, center_crop, center_window, shorter_side};
 pub use decode::{MAX_PIXELS, decode_bytes, decode_file};
 pub use error::{ImageError, PreprocessError};
 pub use normalise::Normalise;
 pub use preprocess::{Preprocess, ResizeRule};
-pub use resize::{Interpolation, resize, resize_window};
+pub use resize::{resize, resize_window};
+pub use taps::Interpolation;
 
 /// An 8-bit RGB image, `[height, width, 3]` row by row without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]

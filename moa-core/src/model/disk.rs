@@ -57,16 +57,31 @@ pub fn peft_config(method: &Method, depth: usize, backbone: &str) -> Option<serd
 /// # Errors
 /// If the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    write_as(path, tensors, Dtype::F32)
+}
+
+/// [`write_tensors`] in half precision (`f16`).
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_half(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    write_as(path, tensors, Dtype::F16)
+}
+
+fn write_as(path: &Path, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Result<()> {
     let mut bytes = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let raw: Vec<u8> = match dtype {
+            Dtype::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        };
         bytes.push((name, tensor.dims().to_vec(), raw));
     }
     let fail = |e: safetensors::SafeTensorError| Error::adapter(path, e.to_string());
     let mut views = BTreeMap::new();
     for (name, shape, raw) in &bytes {
-        let view = TensorView::new(Dtype::F32, shape.clone(), raw).map_err(fail)?;
+        let view = TensorView::new(dtype, shape.clone(), raw).map_err(fail)?;
         views.insert(name.as_str(), view);
     }
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);

@@ -2,6 +2,7 @@
 
 mod fit;
 mod list;
+mod report;
 mod tiny;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,7 @@ struct Cli {
 enum Command {
     Fit(fit::Fit),
     List(list::List),
+    Report(report::Report),
     Tiny(tiny::Tiny),
 }
 
@@ -39,6 +41,7 @@ pub fn main() -> ExitCode {
     let result = on_big_stack(move || match cli.command {
         Command::Fit(command) => command.run(),
         Command::List(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Tiny(command) => command.run(),
     });
     moa_infer::exit::report("moa-train", result)

@@ -45,12 +45,13 @@ impl<'p> Upsampler<'p> {
     pub(super) fn row(&mut self, y: usize) -> &[u8] {
         // The nearer of two source rows, and the other one.
         let near = self.plane.row(y / 2);
-        let far = self.plane.row(if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
+        let upper = y.is_multiple_of(2);
+        let far = self.plane.row(if upper { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
         match self.method {
             Method::Full => return self.plane.row(y),
             Method::Wide => blend_wide(self.plane.row(y), &mut self.wide),
             Method::High => {
-                let round = if y % 2 == 0 { 1 } else { 2 };
+                let round = if upper { 1 } else { 2 };
                 for ((out, &a), &b) in self.wide.iter_mut().zip(near).zip(far) {
                     *out = ((3 * u16::from(a) + u16::from(b) + round) >> 2) as u8;
                 }

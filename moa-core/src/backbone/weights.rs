@@ -1,0 +1,233 @@
+//! Weights on disk: one safetensors file, or several with an index.
+//!
+//! Only headers are read at first. A tensor is read by its offset when it is
+//! wanted, so a checkpoint never lies in memory twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+use safetensors::tensor::Dtype;
+use sha2::{Digest, Sha256};
+
+use super::detect::Layout;
+use super::error::{BackboneError, Result};
+use super::folder::Folder;
+use super::header::read_header;
+use super::json::Keys;
+use super::raw::{DiskTensor, RawTensor, decode};
+
+/// One file of weights.
+#[derive(Clone)]
+enum Source {
+    Disk(PathBuf),
+    Memory(PathBuf, &'static [u8]),
+}
+
+/// Where a tensor lies.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    /// First byte in the file.
+    pub start: u64,
+    /// Number of bytes.
+    pub length: usize,
+    source: usize,
+}
+
+/// The tensors of a checkpoint, by their names on disk.
+#[derive(Clone)]
+pub(super) struct Weights {
+    /// The folder, for messages.
+    pub path: PathBuf,
+    sources: Vec<Source>,
+    pub entries: BTreeMap<String, Entry>,
+}
+
+impl Weights {
+    /// Finds the files of a layout and reads their headers.
+    pub(super) fn open(folder: &Folder, layout: Layout) -> Result<Self> {
+        let single = format!("{}.safetensors", layout.weights_stem());
+        let index = format!("{single}.index.json");
+        let sharded = !folder.has(&single);
+        let files: BTreeSet<String> = match sharded {
+            false => BTreeSet::from([single]),
+            true if folder.has(&index) => shards(folder, &index)?.into_values().collect(),
+            true => return Err(absent(folder, single)),
+        };
+        let mut weights =
+            Self { path: folder.path().into(), sources: vec![], entries: BTreeMap::new() };
+        for name in &files {
+            weights.add(folder, name)?;
+        }
+        if sharded {
+            weights.compare(folder, &index)?;
+        }
+        Ok(weights)
+    }
+
+    fn add(&mut self, folder: &Folder, name: &str) -> Result<()> {
+        let path = folder.file(name);
+        let source = match folder.bytes(name) {
+            Some(bytes) => Source::Memory(path.clone(), bytes),
+            None => Source::Disk(path.clone()),
+        };
+        let (mut reader, length) = source.open()?;
+        let header = read_header(&path, &mut reader, length)?;
+        let number = self.sources.len();
+        self.sources.push(source);
+        for (tensor, (dtype, shape, start, length)) in header {
+            let entry = Entry { dtype, shape, start, length, source: number };
+            if self.entries.insert(tensor.clone(), entry).is_some() {
+                let reason = format!("tensor `{tensor}` is also in another shard; fetch the files again");
+                return Err(BackboneError::damaged(&path, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The index and the headers must name the same tensors in the same files.
+    fn compare(&self, folder: &Folder, index: &str) -> Result<()> {
+        let (path, listed) = (folder.file(index), shards(folder, index)?);
+        for (tensor, file) in &listed {
+            let found = self.entries.get(tensor).and_then(|entry| self.sources.get(entry.source));
+            if found.is_none_or(|source| source.path() != folder.file(file)) {
+                let reason = format!("tensor `{tensor}` is not in {file}, where the index puts it");
+                return Err(BackboneError::damaged(&path, reason));
+            }
+        }
+        match self.entries.keys().find(|tensor| !listed.contains_key(*tensor)) {
+            None => Ok(()),
+            Some(tensor) => {
+                let reason = format!("tensor `{tensor}` is in a shard but not in the index");
+                Err(BackboneError::damaged(&path, reason))
+            }
+        }
+    }
+
+    /// The files on disk, sorted by name; none for weights in memory.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let on_disk = |source: &Source| match source {
+            Source::Disk(path) => Some(path.clone()),
+            Source::Memory(..) => None,
+        };
+        self.sources.iter().filter_map(on_disk).collect()
+    }
+
+    /// The file that holds a tensor, for messages.
+    pub(super) fn file_of(&self, name: &str) -> PathBuf {
+        let source = self.entries.get(name).and_then(|entry| self.sources.get(entry.source));
+        source.map_or(self.path.as_path(), Source::path).into()
+    }
+
+    /// A tensor as it is stored.
+    pub(super) fn stored(&self, name: &str) -> Result<DiskTensor> {
+        let missing = || BackboneError::missing(&self.path, name, self.entries.keys());
+        let entry = self.entries.get(name).ok_or_else(missing)?;
+        let source = self.sources.get(entry.source).ok_or_else(missing)?;
+        let mut bytes = vec![0; entry.length];
+        let (mut reader, _) = source.open()?;
+        let read = reader.seek(SeekFrom::Start(entry.start)).and_then(|_| reader.read_exact(&mut bytes));
+        read.map_err(BackboneError::io(source.path()))?;
+        Ok(DiskTensor { dtype: entry.dtype, shape: entry.shape.clone(), bytes })
+    }
+
+    /// A tensor as numbers, all of them finite.
+    pub(super) fn read(&self, name: &str) -> Result<RawTensor> {
+        let stored = self.stored(name)?;
+        let path = || self.file_of(name);
+        let Some(data) = decode(stored.dtype, &stored.bytes) else {
+            let (name, dtype) = (name.into(), format!("{:?}", stored.dtype));
+            return Err(BackboneError::Dtype { path: path(), name, dtype });
+        };
+        if data.iter().any(|value| !value.is_finite()) {
+            return Err(BackboneError::NotFinite { path: path(), name: name.into() });
+        }
+        Ok(RawTensor { shape: stored.shape, data })
+    }
+
+    /// SHA-256 of the file; of several, SHA-256 of their digests (32 bytes each) in
+    /// the order of their names. Lower-case hexadecimal.
+    pub(super) fn sha256(&self) -> Result<String> {
+        let mut digests: Vec<Vec<u8>> = Vec::new();
+        for source in &self.sources {
+            let mut hash = Sha256::new();
+            let mut buffer = vec![0; 1 << 20];
+            let (mut reader, _) = source.open()?;
+            loop {
+                match reader.read(&mut buffer).map_err(BackboneError::io(source.path()))? {
+                    0 => break,
+                    count => hash.update(buffer.get(..count).unwrap_or_default()),
+                }
+            }
+            digests.push(hash.finalize().to_vec());
+        }
+        let digest = match digests.as_slice() {
+            [one] => one.clone(),
+            several => Sha256::digest(several.concat()).to_vec(),
+        };
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// A file that can be read from any place.
+trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+impl Source {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Disk(path) | Self::Memory(path, _) => path,
+        }
+    }
+
+    /// The file at its beginning, and its length.
+    fn open(&self) -> Result<(Box<dyn ReadSeek>, u64)> {
+        match self {
+            Self::Disk(path) => {
+                let file = File::open(path).map_err(BackboneError::io(path))?;
+                let length = file.metadata().map_err(BackboneError::io(path))?.len();
+                Ok((Box::new(file), length))
+            }
+            Self::Memory(_, bytes) => Ok((Box::new(std::io::Cursor::new(*bytes)), bytes.len() as u64)),
+        }
+    }
+}
+
+/// Tensor to file, from an index; every file must be in the same folder.
+fn shards(folder: &Folder, index: &str) -> Result<BTreeMap<String, String>> {
+    let (path, map) = (folder.file(index), folder.json(index)?);
+    let keys = Keys::new(&path, &map);
+    let table = keys.table("weight_map")?;
+    let table = table.ok_or_else(|| keys.bad("weight_map", "is missing; fetch the index again"))?;
+    let mut shards = BTreeMap::new();
+    for tensor in table.keys() {
+        let file = table.text(tensor)?.unwrap_or_default();
+        let mut parts = Path::new(file).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(table.unsupported(tensor, "shards must be in the folder of the index"));
+        }
+        if !folder.has(file) {
+            return Err(table.bad(tensor, format!("is in {file}, which is not there; fetch this shard")));
+        }
+        shards.insert(tensor.to_owned(), file.to_owned());
+    }
+    match shards.is_empty() {
+        true => Err(keys.bad("weight_map", "names no tensor; fetch the index again")),
+        false => Ok(shards),
+    }
+}
+
+/// Why there are no weights.
+fn absent(folder: &Folder, target: String) -> BackboneError {
+    let pickled = |name: &String| {
+        [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end)) && name != "training_args.bin"
+    };
+    let path = folder.path().into();
+    match folder.names().into_iter().find(pickled) {
+        Some(pickle) => BackboneError::Pickle { path, pickle, target },
+        None => BackboneError::folder(path, format!("there is no {target}, nor an index of shards")),
+    }
+}

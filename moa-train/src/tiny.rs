@@ -1,0 +1,177 @@
+//! Pretraining of the `tiny` backbone on generated images.
+//!
+//! A small ViT learns, from random weights and with the `full` method, to tell
+//! the classes of [`crate::synth`]'s pretraining family apart in all its styles.
+//! The demo's classes and styles are others.
+
+use crate::config::{OptimConfig, OptimKind, ScheduleKind};
+use crate::fit::step_losses;
+use crate::optim::{Adam, Gradients, clip, learning_rate, norm};
+use crate::synth::{Family, classes, draw, styles};
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+use moa_core::adapter::Init;
+use moa_core::backbone::Backbone;
+use moa_core::image::Normalise;
+use moa_core::method::preset;
+use moa_core::model::{Build, Classifier, initial, replace_dir, write_half};
+use moa_core::pass::{Pass, Seeded};
+use moa_infer::metrics::argmax;
+use moa_infer::prefetch::{Prefetch, workers};
+use moa_kernels::rng::{Key, Purpose};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Side of the images.
+pub const SIZE: usize = 48;
+const PATCH: usize = 8;
+const DIM: usize = 128;
+const DEPTH: usize = 6;
+const HEADS: usize = 4;
+const MEAN: [f32; 3] = [0.5; 3];
+
+/// How to pretrain.
+pub struct Pretrain {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Images per step.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Seed of everything.
+    pub seed: u64,
+}
+
+/// timm's `config.json` of the backbone.
+fn config() -> serde_json::Value {
+    serde_json::json!({
+        "architecture": "vit_tiny_patch16_224",
+        "num_classes": 0,
+        "num_features": DIM,
+        "global_pool": "token",
+        "model_args": {
+            "img_size": SIZE, "patch_size": PATCH, "embed_dim": DIM, "depth": DEPTH,
+            "num_heads": HEADS, "num_classes": 0
+        },
+        "pretrained_cfg": {
+            "tag": "moa_drawings", "input_size": [3, SIZE, SIZE], "interpolation": "bilinear",
+            "crop_pct": 1.0, "crop_mode": "squash", "mean": MEAN, "std": MEAN, "num_classes": 0,
+            "first_conv": "patch_embed.proj", "classifier": "head", "license": "mit"
+        }
+    })
+}
+
+/// Writes a backbone folder with random weights (timm's ViT initialisation).
+fn random_backbone(dir: &Path, seed: u64) -> Result<()> {
+    let (d, slots) = (DIM, (SIZE / PATCH) * (SIZE / PATCH) + 1);
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("cls_token".into(), vec![1, 1, d]),
+        ("pos_embed".into(), vec![1, slots, d]),
+        ("patch_embed.proj.weight".into(), vec![d, 3, PATCH, PATCH]),
+        ("patch_embed.proj.bias".into(), vec![d]),
+        ("norm.weight".into(), vec![d]),
+        ("norm.bias".into(), vec![d]),
+    ];
+    for block in 0..DEPTH {
+        let layers = [("attn.qkv", d, 3 * d), ("attn.proj", d, d), ("mlp.fc1", d, 4 * d), ("mlp.fc2", 4 * d, d)];
+        for (name, width, out) in layers {
+            shapes.push((format!("blocks.{block}.{name}.weight"), vec![out, width]));
+            shapes.push((format!("blocks.{block}.{name}.bias"), vec![out]));
+        }
+        for norm in ["norm1", "norm2"] {
+            shapes.push((format!("blocks.{block}.{norm}.weight"), vec![d]));
+            shapes.push((format!("blocks.{block}.{norm}.bias"), vec![d]));
+        }
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, shape) in shapes {
+        let init = match () {
+            () if name.contains("norm") && name.ends_with("weight") => Init::Constant(1.0),
+            () if name.ends_with("bias") => Init::Zeros,
+            () if name.starts_with("patch_embed") => Init::Normal(1.0 / (3.0 * (PATCH * PATCH) as f64).sqrt()),
+            () => Init::Normal(0.02),
+        };
+        let tensor = init.draw(&name, &shape, seed)?;
+        tensors.insert(name, tensor);
+    }
+    save(dir, &tensors)
+}
+
+/// Writes config and weights (half precision) of a backbone folder.
+fn save(dir: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    write_half(&dir.join("model.safetensors"), tensors)?;
+    let text = serde_json::to_string_pretty(&config())? + "\n";
+    std::fs::write(dir.join("config.json"), text).with_context(|| dir.display().to_string())
+}
+
+/// One drawn image: normalised pixels and class.
+fn example(key: Key, index: u64) -> (Vec<f32>, u32) {
+    let mut draws = key.draws(index);
+    let style = draws.below(styles(Family::Pretrain).len() as u32) as usize;
+    let class = draws.below(classes(Family::Pretrain).len() as u32) as usize;
+    let image = draw(Family::Pretrain, style, class, SIZE as u32, &mut draws);
+    let mut pixels = vec![0.0; 3 * SIZE * SIZE];
+    Normalise::new(MEAN, MEAN).apply_into(&image, &mut pixels);
+    (pixels, class as u32)
+}
+
+fn batch(seed: u64, step: u32, size: usize) -> (Vec<f32>, Vec<u32>) {
+    let key = Key::new(seed, Purpose::Drawing, step);
+    let (pixels, labels): (Vec<_>, Vec<_>) = (0..size as u64).map(|i| example(key, i)).unzip();
+    (pixels.concat(), labels)
+}
+
+/// Pretrains and writes a backbone folder in timm's layout to `out`.
+///
+/// # Errors
+/// If a loss is not finite or the folder cannot be written.
+pub fn pretrain(out: &Path, p: &Pretrain, mut say: impl FnMut(&str)) -> Result<()> {
+    replace_dir(out, |dir| -> Result<()> {
+        random_backbone(dir, p.seed)?;
+        let (backbone, method) = (Backbone::open(dir)?, preset("full")?);
+        let (image_size, device) = ((SIZE, SIZE), Device::Cpu);
+        let build =
+            Build { backbone: &backbone, method: &method, image_size, dtype: DType::F32, device: &device };
+        let count = classes(Family::Pretrain).len();
+        let model = build.adapted(&initial(&method, &backbone.config, count, p.seed)?, 0.0, true)?;
+        train(&model, p, &mut say)?;
+        let body = model.trainable().iter().filter(|(name, _)| !name.starts_with("head."));
+        save(dir, &body.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect())
+    })
+}
+
+fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result<()> {
+    let optim = OptimConfig {
+        kind: OptimKind::Adamw,
+        lr: p.lr,
+        weight_decay: 0.05,
+        schedule: ScheduleKind::Cosine,
+        warmup: p.steps / 20,
+    };
+    let mut adam = Adam::new(&optim, model.trainable())?;
+    let (seed, size) = (p.seed, p.batch);
+    let batches = Prefetch::new(0..p.steps as u32, workers(0), 1, move |step| batch(seed, step, size));
+    for (step, (pixels, labels)) in (0..).zip(batches) {
+        let images = Tensor::from_vec(pixels, (labels.len(), 3, SIZE, SIZE), &Device::Cpu)?;
+        let random = Seeded { seed, step: step as u32 };
+        let mut gradients = Gradients::new();
+        let losses = step_losses(model, &images, &labels, &random, 1.0, &mut gradients)?;
+        let size = norm(&gradients)?;
+        clip(&mut gradients, size, 1.0)?;
+        adam.step(model.trainable(), &gradients, learning_rate(&optim, step, p.steps))?;
+        if step % 50 == 0 || step + 1 == p.steps {
+            say(&format!("step {step}: loss {:.3}, accuracy {:.1} %", losses.ce, 100.0 * accuracy(model, p)?));
+        }
+    }
+    Ok(())
+}
+
+/// Accuracy on images that are never trained on.
+fn accuracy(model: &Classifier, p: &Pretrain) -> Result<f64> {
+    let (pixels, labels) = batch(p.seed, u32::MAX, 256);
+    let images = Tensor::from_vec(pixels, (labels.len(), 3, SIZE, SIZE), &Device::Cpu)?;
+    let logits = model.logits(&images, &Pass::eval())?.context("the model has no head")?;
+    let rows = logits.to_vec2::<f32>()?;
+    let right = rows.iter().zip(&labels).filter(|(row, l)| argmax(row) == **l as usize).count();
+    Ok(right as f64 / labels.len() as f64)
+}

@@ -18,6 +18,7 @@
 //! | [`routing`] | noise, softmax, top-k gates, balance loss |
 //! | [`lora`], [`kronecker`] | frozen linear plus routed experts |
 //! | [`reference`] | the same in plain `f64` loops, to test against |
+//! | [`memory`] | the allocator's habits |
 //! | [`rng`] | the one source of randomness |
 //!
 //! On the CPU all of them run through rayon and gemm, in `f32` and `f64`, with
@@ -33,6 +34,7 @@ pub mod kronecker;
 pub mod layer_norm;
 pub mod linear;
 pub mod lora;
+pub mod memory;
 pub mod reference;
 pub mod residual;
 pub mod rng;

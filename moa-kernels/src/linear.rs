@@ -3,6 +3,7 @@
 use crate::cpu::{View, by_float, column_sums, data, element, gemm, tensor, with_data};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use gemm::{Into, Threads};
+use rayon::prelude::*;
 
 /// Applies a linear layer to the last dimension of `x`.
 ///
@@ -114,10 +115,10 @@ pub(crate) fn forward<T: crate::cpu::Real>(
 ) -> Vec<T> {
     let width = w.len() / out.max(1);
     let rows = x.len() / width.max(1);
-    let mut y = match bias {
-        Some(bias) => bias.iter().copied().cycle().take(rows * out).collect(),
-        None => vec![T::zero(); rows * out],
-    };
+    let mut y = vec![T::zero(); rows * out];
+    if let Some(bias) = bias {
+        y.par_chunks_mut(out.max(1)).with_min_len(16).for_each(|row| row.copy_from_slice(bias));
+    }
     let into = if bias.is_some() { Into::Add } else { Into::Set };
     gemm(&mut y, out, into, View::new(x, rows, width), View::new(w, out, width).t(), Threads::All);
     y

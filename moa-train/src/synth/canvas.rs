@@ -133,7 +133,7 @@ impl Canvas {
         for pixel in self.pixels {
             data.extend(pixel.map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8));
         }
-        Rgb { width: self.grid.side as usize, height: self.grid.side as usize, data }
+        Rgb { width: self.grid.side(), height: self.grid.side(), data }
     }
 }
 

@@ -80,7 +80,7 @@ pub fn write_dataset(
                 let path = folder.join(format!("{n:03}.png"));
                 let index = picture_index(Family::Demo, style, class, n);
                 let picture = draw(Family::Demo, style, class, size, &mut key.draws(index));
-                save(&path, &picture)?;
+                save(&path, &picture.data, size)?;
             }
         }
     }
@@ -96,11 +96,11 @@ fn picture_index(family: Family, style: usize, class: usize, n: usize) -> u64 {
     (family as u64) << 62 | (style as u64) << 52 | (class as u64) << 40 | n as u64
 }
 
-fn save(path: &Path, picture: &moa_core::image::Rgb) -> Result<(), SynthError> {
+fn save(path: &Path, data: &[u8], size: u32) -> Result<(), SynthError> {
     let file = fs::File::create(path).map_err(io_error(path))?;
     // Fixed settings: the defaults of a later version would change the bytes.
     PngEncoder::new_with_quality(io::BufWriter::new(file), CompressionType::Fast, FilterType::Sub)
-        .write_image(&picture.data, picture.width as u32, picture.height as u32, ExtendedColorType::Rgb8)
+        .write_image(data, size, size, ExtendedColorType::Rgb8)
         .map_err(|source| SynthError::Png { path: path.to_owned(), source })
 }
 

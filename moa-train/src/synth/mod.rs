@@ -3,7 +3,7 @@
 //!
 //! A picture is a class (a composition of signed-distance primitives with random
 //! proportions) in a scene (place, pose, light, clutter) painted in a style.
-//! Colour, place and size do not tell the class. The two families share neither
+//! Colours are drawn without regard to the class. The two families share neither
 //! classes nor styles. Only single-precision additions, multiplications,
 //! divisions and square roots, integer hashes and `libm` are used, so a picture
 //! has the same bytes on every platform.
@@ -63,7 +63,7 @@ pub fn styles(family: Family) -> &'static [&'static str] {
 
 /// Draws one picture of `size * size` pixels.
 ///
-/// `style` and `class` are places in [`styles`] and [`classes`]; they wrap
+/// `style` and `class` are places in [`styles`] and [`classes()`]; they wrap
 /// around at the end. The bytes depend on the arguments only.
 pub fn draw(family: Family, style: usize, class: usize, size: u32, draws: &mut Draws) -> Rgb {
     let (classes, styles): (&[&classes::Class], &[style::Style]) = match family {

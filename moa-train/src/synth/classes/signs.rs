@@ -60,8 +60,8 @@ fn bolt(f: &mut Figure, d: &mut Draws) {
 }
 
 fn crescent(f: &mut Figure, d: &mut Draws) {
-    let shift = d.range(0.3, 0.6);
-    f.piece(Tint::Main).disc(0.0, 0.0, 0.9).cut().disc(shift, 0.0, d.range(0.65, 0.85));
+    let shift = d.range(0.4, 0.6);
+    f.piece(Tint::Main).disc(0.0, 0.0, 0.9).cut().disc(shift, 0.0, d.range(0.75, 0.88));
 }
 
 fn cross(f: &mut Figure, d: &mut Draws) {
@@ -91,7 +91,9 @@ fn heart(f: &mut Figure, d: &mut Draws) {
     let (r, tip) = (d.range(0.42, 0.5), d.range(0.75, 1.0));
     f.piece(Tint::Main)
         .limb([-r * 0.8, -0.3, r], [0.0, tip, 0.04])
-        .limb([r * 0.8, -0.3, r], [0.0, tip, 0.04]);
+        .limb([r * 0.8, -0.3, r], [0.0, tip, 0.04])
+        // Where the halves meet the inside is deep too.
+        .limb([0.0, 0.0, r * 0.8], [0.0, tip, 0.04]);
 }
 
 fn hexagon(f: &mut Figure, d: &mut Draws) {

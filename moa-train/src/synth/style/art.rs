@@ -24,9 +24,9 @@ pub(super) fn paint(scene: &Scene, draws: &mut Draws, canvas: &mut Canvas) {
     let lean = draws.range(0.0, 6.3);
     let model = canvas.pixels.clone();
     let mut brush = Brush { model, figure: &figure, flow: &flow, lean, seed: draws.next_u32() };
-    let broad = draws.range(1.5, 2.6);
+    let broad = draws.range(1.8, 2.8);
     brush.layer(canvas, [broad * draws.range(1.6, 2.6), broad], broad * 2.0, false);
-    brush.layer(canvas, [draws.range(1.4, 2.2), draws.range(0.7, 0.9)], 1.7, true);
+    brush.layer(canvas, [draws.range(1.4, 2.2), draws.range(0.75, 0.95)], 1.85, true);
     weave(draws, canvas);
 }
 
@@ -44,11 +44,12 @@ fn underpaint(
     let grid = canvas.grid;
     let field = noise::cloud(grid, [draws.range(14.0, 36.0); 2], 2, draws.next_u32());
     let second = hsv(draws.range(0.0, 1.0), draws.range(0.3, 0.9), draws.range(0.3, 0.95));
-    let (lean, swirl) = (draws.range(0.1, 0.35), draws.range(0.4, 1.1));
+    let second = mix(palette.ground, second, draws.range(0.3, 0.7));
+    let (lean, swirl) = (draws.range(0.05, 0.3), draws.range(0.4, 1.1));
     let (warm, cold) = ([1.0, 0.85, 0.45], [0.1, 0.12, 0.4]);
     canvas.fill(|index, _| {
         let t = (0.5 + field[index] * swirl).clamp(0.0, 1.0);
-        let mut colour = mix(palette.ground, mix(second, mood, 0.3), t);
+        let mut colour = mix(palette.ground, mix(second, mood, 0.2), t);
         colour = mix(colour, things.colour[index], 0.7 * grid.cover(things.outer[index]));
         let cover = grid.cover(figure.outer[index]);
         if cover > 0.0 {

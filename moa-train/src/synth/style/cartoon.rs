@@ -61,15 +61,15 @@ fn backdrop(palette: &Palette, draws: &mut Draws, canvas: &mut Canvas) {
 /// `[darkening of the shaded side, half the width of the inner lines]`.
 fn flat(raster: &Raster, scene: &Scene, [tones, pen]: [f32; 2], ink: Colour, canvas: &mut Canvas) {
     let grid = canvas.grid;
-    for index in 0..grid.area() {
+    canvas.retouch(|index, _, behind| {
         let (outer, edge) = (raster.outer[index], raster.edge[index]);
-        if outer < pen * 2.0 {
-            let shade = tones > 0.0 && dot(raster.normal(index, 6.0), scene.light) < 0.3;
-            let colour = scale(raster.colour[index], if shade { 1.0 - tones } else { 1.0 });
-            canvas.over(index, colour, grid.cover(outer));
-            // The outline is heavier than the lines inside.
-            let line = grid.cover(edge - pen * 0.75).max(grid.cover(outer.abs() - pen * 1.3));
-            canvas.over(index, ink, line);
+        if outer > pen * 2.0 {
+            return behind;
         }
-    }
+        let shade = tones > 0.0 && dot(raster.normal(index, 6.0), scene.light) < 0.3;
+        let colour = scale(raster.colour[index], if shade { 1.0 - tones } else { 1.0 });
+        // The outline is heavier than the lines inside.
+        let line = grid.cover(edge - pen * 0.75).max(grid.cover(outer.abs() - pen * 1.3));
+        mix(mix(behind, colour, grid.cover(outer)), ink, line)
+    });
 }

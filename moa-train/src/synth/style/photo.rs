@@ -65,13 +65,14 @@ fn backdrop(palette: &Palette, draws: &mut Draws, canvas: &mut Canvas) {
 /// Out of focus: soft edges, no detail.
 fn clutter(raster: &Raster, scene: &Scene, draws: &mut Draws, canvas: &mut Canvas) {
     let soft = draws.range(1.0, 3.5);
-    for index in 0..canvas.grid.area() {
+    canvas.retouch(|index, _, behind| {
         let d = raster.outer[index];
-        if d < soft {
-            let light = 0.6 + 0.5 * dot(raster.normal(index, 4.0), scene.light);
-            canvas.over(index, scale(raster.colour[index], light), step(soft, -soft, d));
+        if d >= soft {
+            return behind;
         }
-    }
+        let light = 0.6 + 0.5 * dot(raster.normal(index, 4.0), scene.light);
+        mix(behind, scale(raster.colour[index], light), step(soft, -soft, d))
+    });
 }
 
 /// The outline, shifted away from the light, darkens what is behind.
@@ -96,19 +97,19 @@ fn solid(figure: &Raster, scene: &Scene, draws: &mut Draws, canvas: &mut Canvas)
     let [lx, ly, lz] = scene.light;
     let long = (lx * lx + ly * ly + (lz + 1.0) * (lz + 1.0)).sqrt();
     let half = [lx / long, ly / long, (lz + 1.0) / long];
-    for index in 0..grid.area() {
+    canvas.retouch(|index, _, behind| {
         let cover = grid.cover(figure.outer[index]);
-        if cover > 0.0 {
-            let normal = figure.normal(index, radius);
-            let lit = dot(normal, scene.light).max(0.0);
-            let shine = dot(normal, half).max(0.0);
-            let shine = shine * shine * shine * shine;
-            let shine = shine * shine * shine * shine;
-            let albedo = scale(figure.colour[index], 1.0 + rough * texture[index]);
-            let colour = lift(scale(albedo, ambient + 0.85 * lit), gloss * shine);
-            canvas.over(index, colour, cover);
+        if cover == 0.0 {
+            return behind;
         }
-    }
+        let normal = figure.normal(index, radius);
+        let lit = dot(normal, scene.light).max(0.0);
+        let shine = dot(normal, half).max(0.0);
+        let shine = shine * shine * shine * shine;
+        let shine = shine * shine * shine * shine;
+        let albedo = scale(figure.colour[index], 1.0 + rough * texture[index]);
+        mix(behind, lift(scale(albedo, ambient + 0.85 * lit), gloss * shine), cover)
+    });
 }
 
 /// Blur, vignette, colour cast, contrast and sensor noise.

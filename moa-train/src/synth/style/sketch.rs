@@ -47,25 +47,20 @@ pub(super) fn paint(scene: &Scene, draws: &mut Draws, canvas: &mut Canvas) {
 /// `[half width, darkness]`, both varied by the pressure of the hand.
 fn lines(raster: &Raster, press: &[f32], [pen, dark]: [f32; 2], canvas: &mut Canvas) {
     let grid = canvas.grid;
-    for index in 0..grid.area() {
-        let wide = pen * (1.0 + 0.5 * press[index]);
-        let line = grid.cover(raster.edge[index] - wide);
-        if line > 0.0 {
-            let dark = dark * (0.8 + 0.35 * press[index]).min(1.0);
-            canvas.pixels[index] = scale(canvas.pixels[index], 1.0 - line * dark);
-        }
-    }
+    canvas.retouch(|index, _, paper| {
+        let line = grid.cover(raster.edge[index] - pen * (1.0 + 0.5 * press[index]));
+        scale(paper, 1.0 - line * dark * (0.8 + 0.35 * press[index]).min(1.0))
+    });
 }
 
 /// Clutter is outlined faintly and does not show through the figure.
 fn behind(things: &Raster, figure: &Raster, [pen, dark]: [f32; 2], canvas: &mut Canvas) {
     let grid = canvas.grid;
-    for index in 0..grid.area() {
-        if figure.outer[index] > 1.0 {
-            let line = grid.cover(things.edge[index] - pen);
-            canvas.pixels[index] = scale(canvas.pixels[index], 1.0 - line * dark);
-        }
-    }
+    canvas.retouch(|index, _, paper| {
+        let line =
+            if figure.outer[index] > 1.0 { grid.cover(things.edge[index] - pen) } else { 0.0 };
+        scale(paper, 1.0 - line * dark)
+    });
 }
 
 /// Parallel strokes on the side away from the light.
@@ -73,15 +68,14 @@ fn hatch(raster: &Raster, scene: &Scene, draws: &mut Draws, dark: f32, canvas: &
     let grid = canvas.grid;
     let (sin, cos) = sincosf(draws.range(0.3, 2.8));
     let (pitch, limit) = (draws.range(1.8, 3.0), draws.range(0.2, 0.5));
-    for index in 0..grid.area() {
-        if raster.outer[index] < -0.4 {
-            let lit = dot(raster.normal(index, 7.0), scene.light);
-            let [x, y] = grid.centre(index);
-            let line = grid.cover(stripe(x * cos + y * sin, pitch) - 0.2);
-            let dark = dark * line * step(limit, limit - 0.25, lit);
-            canvas.pixels[index] = scale(canvas.pixels[index], 1.0 - dark);
+    canvas.retouch(|index, [x, y], paper| {
+        if raster.outer[index] > -0.4 {
+            return paper;
         }
-    }
+        let lit = dot(raster.normal(index, 7.0), scene.light);
+        let line = grid.cover(stripe(x * cos + y * sin, pitch) - 0.2);
+        scale(paper, 1.0 - dark * line * step(limit, limit - 0.25, lit))
+    });
 }
 
 /// Loose strokes: construction lines and smudges.

@@ -93,7 +93,9 @@ pub enum Error {
     )]
     DeviceFeature(&'static str),
     /// Images of the wrong size.
-    #[error("images are {found:?} (channels, height, width): the model takes 3 channels in whole patches of {patch} x {patch}")]
+    #[error(
+        "images are {found:?} (channels, height, width): the model takes 3 channels in whole patches of {patch} x {patch}"
+    )]
     Input {
         /// Channels, height and width.
         found: (usize, usize, usize),

@@ -30,8 +30,7 @@ pub fn extract(
     workers: usize,
 ) -> Result<Features> {
     let dim = predictor.classifier.vit.config.dim;
-    let mut features =
-        Features { paths: Vec::new(), values: Vec::new(), dim, failed: Vec::new() };
+    let mut features = Features { paths: Vec::new(), values: Vec::new(), dim, failed: Vec::new() };
     for images in batches(predictor, images, batch, workers) {
         for (path, row) in rows(images, |images| predictor.features(images))? {
             match row {
@@ -57,11 +56,8 @@ impl Features {
         let shape = vec![self.paths.len(), self.dim];
         let bytes = match out.extension().and_then(|e| e.to_str()) {
             Some("safetensors") => {
-                let view = safetensors::tensor::TensorView::new(
-                    safetensors::Dtype::F32,
-                    shape,
-                    &raw,
-                )?;
+                let view =
+                    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &raw)?;
                 safetensors::serialize([("features", view)], None)?
             }
             Some("npy") => npy(&shape, &raw),

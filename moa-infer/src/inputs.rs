@@ -90,7 +90,10 @@ mod tests {
         let folder = [dir.path().display().to_string()];
         assert_eq!(names(run(&folder, "").unwrap()), ["a.jpeg", "b/1.jpg", "b/2.PNG"]);
         assert_eq!(names(run(&[at("b/*.jpg")], "").unwrap()), ["b/1.jpg"]);
-        assert_eq!(names(run(&["-".into()], &format!("{}\n\n", at("a.jpeg"))).unwrap()), ["a.jpeg"]);
+        assert_eq!(
+            names(run(&["-".into()], &format!("{}\n\n", at("a.jpeg"))).unwrap()),
+            ["a.jpeg"]
+        );
         assert_eq!(names(run(&[at("notes.txt")], "").unwrap()), ["notes.txt"]);
         assert!(run(&[at("c.png")], "").unwrap_err().to_string().contains("c.png"));
         assert!(run(&[at("c*.png")], "").is_err());

@@ -51,7 +51,8 @@ pub fn describe(path: &Path) -> Result<Description> {
         let backbone = open_backbone(&path.to_string_lossy())?;
         let (config, image) = (&backbone.config, &backbone.preprocess);
         tensors.extend(config.tensors());
-        let numbers: usize = tensors.values().map(|s: &Vec<usize>| s.iter().product::<usize>()).sum();
+        let numbers: usize =
+            tensors.values().map(|s: &Vec<usize>| s.iter().product::<usize>()).sum();
         facts.push(("layout", format!("{:?}", backbone.layout)));
         facts.push(("width", config.dim.to_string()));
         facts.push(("blocks", config.depth.to_string()));

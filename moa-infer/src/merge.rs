@@ -1,0 +1,218 @@
+//! Folding an adapter into its backbone.
+//!
+//! The result is a backbone folder in the backbone's own layout that timm,
+//! open_clip or transformers load like any other. Where the layout has a
+//! classifier, it becomes the adapter's head; CLIP layouts have none, so the
+//! head is written beside them as a `linear-probe` adapter in `head/`.
+
+use crate::predictor::Predictor;
+use crate::spec::{located, open_backbone, recorded};
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+use moa_core::backbone::{Backbone, DiskTensor, HeadKind, Layout, RawTensor};
+use moa_core::method::Method;
+use moa_core::model::{AdapterFolder, Card, replace_dir};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Writes the merged backbone to `out`.
+///
+/// # Errors
+/// If the adapter routes tokens (no single matrix does the same), was trained at
+/// another image size than the backbone's, or a folder cannot be read or written.
+pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
+    let folder = AdapterFolder::read(adapter).map_err(|e| located(adapter, e))?;
+    let spec = backbone.unwrap_or(&folder.card.backbone.spec).to_string();
+    let weights = open_backbone(&spec)?;
+    let predictor = Predictor::adapted(folder.clone(), &weights, &Device::Cpu)?;
+    let config = &predictor.classifier.vit.config;
+    if config.image_size != weights.config.image_size {
+        anyhow::bail!(
+            "{}: trained at {:?} pixels, the backbone's position table is for {:?}; merge needs both equal",
+            adapter.display(),
+            config.image_size,
+            weights.config.image_size
+        );
+    }
+    let changed = changed(&folder, &predictor, &weights)?;
+    replace_dir(out, |dir| -> Result<()> {
+        weights.save(dir, &changed)?;
+        let Some(kind) = classifier(weights.layout) else {
+            preprocess(dir, weights.layout, &folder.card)?;
+            // The head's backbone is the merged one: its hash is only known now.
+            return head_adapter(dir, out, &folder);
+        };
+        let mut tensors = weights.to_disk(&changed)?;
+        replace_head(&mut tensors, weights.layout, kind, &folder)?;
+        write(&dir.join(format!("{}.safetensors", stem(weights.layout))), &tensors)?;
+        edit(&dir.join("config.json"), |config| {
+            name_classes(config, weights.layout, &folder.card)
+        })?;
+        preprocess(dir, weights.layout, &folder.card)
+    })
+}
+
+/// Every tensor of the backbone that the adapter changes, under timm's names.
+fn changed(
+    folder: &AdapterFolder,
+    predictor: &Predictor,
+    weights: &Backbone,
+) -> Result<BTreeMap<String, RawTensor>> {
+    let raw = |t: &Tensor| -> Result<RawTensor> {
+        let data = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        Ok(RawTensor { shape: t.dims().to_vec(), data })
+    };
+    let mut changed = BTreeMap::new();
+    let method = &folder.card.method;
+    for block in predictor.classifier.vit.blocks() {
+        for linear in block.linears() {
+            if linear.is_plain() {
+                continue;
+            }
+            let Some((weight, bias)) = linear.merged()? else {
+                anyhow::bail!(
+                    "method `{}` sends each token to an expert of its own in `{}`, so no single \
+                     matrix computes the same: a routed mixture cannot be merged; use the \
+                     adapter folder as it is",
+                    method.name,
+                    linear.name()
+                );
+            };
+            changed.insert(format!("{}.weight", linear.name()), raw(&weight)?);
+            if let Some(bias) = bias {
+                changed.insert(format!("{}.bias", linear.name()), raw(&bias)?);
+            }
+        }
+    }
+    // Tensors of the backbone that trained themselves (full, attention, bias).
+    let own: Vec<&str> = weights.tensors().map(|(name, _)| name).collect();
+    for (name, tensor) in &folder.tensors {
+        if own.contains(&name.as_str()) && !name.starts_with("head.") {
+            changed.insert(name.clone(), raw(tensor)?);
+        }
+    }
+    Ok(changed)
+}
+
+/// What the classifier of a layout reads; `None` if it has no classifier.
+fn classifier(layout: Layout) -> Option<HeadKind> {
+    match layout {
+        Layout::Timm | Layout::HfVit => Some(HeadKind::Pooled),
+        Layout::HfDinov2 | Layout::HfDinov2WithRegisters => Some(HeadKind::ClsAndPatchMean),
+        Layout::OpenClip | Layout::HfClip => None,
+    }
+}
+
+fn stem(layout: Layout) -> &'static str {
+    if layout == Layout::OpenClip { "open_clip_model" } else { "model" }
+}
+
+/// Puts the adapter's head in the place of the layout's classifier.
+fn replace_head(
+    tensors: &mut BTreeMap<String, DiskTensor>,
+    layout: Layout,
+    kind: HeadKind,
+    folder: &AdapterFolder,
+) -> Result<()> {
+    let name = if layout == Layout::Timm { "head" } else { "classifier" };
+    let weight = folder.tensors.get("head.weight").context("the adapter has no head")?;
+    let bias = folder.tensors.get("head.bias").context("the adapter has no head")?;
+    let weight = match kind {
+        HeadKind::Pooled => weight.clone(),
+        // The classifier also reads the mean of the patches: it gets no weight.
+        HeadKind::ClsAndPatchMean => Tensor::cat(&[weight, &weight.zeros_like()?], 1)?,
+    };
+    for (part, tensor) in [("weight", &weight), ("bias", bias)] {
+        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let (dtype, shape) = (safetensors::Dtype::F32, tensor.dims().to_vec());
+        tensors.insert(format!("{name}.{part}"), DiskTensor { dtype, shape, bytes });
+    }
+    Ok(())
+}
+
+fn write(path: &Path, tensors: &BTreeMap<String, DiskTensor>) -> Result<()> {
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, t) in tensors {
+        let view = safetensors::tensor::TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?;
+        views.push((name.as_str(), view));
+    }
+    let metadata = [("format".to_string(), "pt".to_string())].into();
+    safetensors::serialize_to_file(views, Some(metadata), path)?;
+    Ok(())
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let mut value: Value = serde_json::from_str(&text)?;
+    change(value.as_object_mut().context("not a JSON object")?);
+    fs::write(path, serde_json::to_string_pretty(&value)? + "\n")
+        .with_context(|| path.display().to_string())
+}
+
+fn name_classes(config: &mut Map<String, Value>, layout: Layout, card: &Card) {
+    let count = card.classes.len();
+    if layout == Layout::Timm {
+        config.insert("num_classes".into(), json!(count));
+        config.insert("label_names".into(), json!(card.classes));
+        for table in ["model_args", "pretrained_cfg"] {
+            if let Some(table) = config.get_mut(table).and_then(Value::as_object_mut) {
+                table.insert("num_classes".into(), json!(count));
+            }
+        }
+    } else {
+        let names = || card.classes.iter().enumerate();
+        let by_id: Map<_, _> = names().map(|(i, n)| (i.to_string(), json!(n))).collect();
+        let by_name: Map<_, _> = names().map(|(i, n)| (n.clone(), json!(i))).collect();
+        config.insert("id2label".into(), by_id.into());
+        config.insert("label2id".into(), by_name.into());
+    }
+}
+
+/// Makes the folder's own transform the adapter's: the whole image, squashed.
+fn preprocess(dir: &Path, layout: Layout, card: &Card) -> Result<()> {
+    let image = &card.preprocess;
+    match layout {
+        Layout::Timm => edit(&dir.join("config.json"), |config| {
+            if let Some(cfg) = config.get_mut("pretrained_cfg").and_then(Value::as_object_mut) {
+                cfg.insert("crop_mode".into(), json!("squash"));
+                cfg.insert("crop_pct".into(), json!(1.0));
+                cfg.insert("interpolation".into(), json!("bilinear"));
+            }
+        }),
+        Layout::OpenClip => edit(&dir.join("open_clip_config.json"), |config| {
+            if let Some(cfg) = config.get_mut("preprocess_cfg").and_then(Value::as_object_mut) {
+                cfg.insert("resize_mode".into(), json!("squash"));
+                cfg.insert("interpolation".into(), json!("bilinear"));
+            }
+        }),
+        _ => {
+            let path = dir.join("preprocessor_config.json");
+            if !path.is_file() {
+                return Ok(());
+            }
+            edit(&path, |config| {
+                config.insert("size".into(), json!({"height": image.height, "width": image.width}));
+                config.insert("do_center_crop".into(), json!(false));
+                config.insert("resample".into(), json!(2));
+                config.remove("crop_size");
+            })
+        }
+    }
+}
+
+/// The head as a `linear-probe` adapter on the merged backbone.
+fn head_adapter(dir: &Path, out: &Path, folder: &AdapterFolder) -> Result<()> {
+    let merged = Backbone::open(dir)?;
+    let mut card = folder.card.clone();
+    card.method = Method::linear_probe();
+    card.backbone.sha256 = merged.sha256()?;
+    let absolute: PathBuf = std::path::absolute(out).unwrap_or_else(|_| out.into());
+    card.backbone.spec = recorded(&absolute.to_string_lossy());
+    let head = |name: &&String| name.starts_with("head.");
+    let names = folder.tensors.keys().filter(head);
+    let tensors = names.map(|n| (n.clone(), folder.tensors[n].clone())).collect();
+    Ok(AdapterFolder { card, tensors }.write(&dir.join("head"))?)
+}

@@ -15,7 +15,7 @@ pub const TINY: &str = "tiny";
 pub fn open_backbone(spec: &str) -> Result<Backbone> {
     let path = Path::new(spec);
     if spec == TINY {
-        return Ok(tiny()?);
+        return tiny();
     }
     if path.is_dir() {
         return Ok(Backbone::open(path)?);

@@ -1,5 +1,7 @@
 //! The layers of a plain transformer against the reference.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{Device, Tensor};

@@ -1,6 +1,8 @@
 //! Routers, gates, the balance loss and both kinds of experts against the
 //! token-by-token reference, one case per rule of the method.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{DType, Result, Tensor};

@@ -61,7 +61,8 @@ impl Plan {
         let indices = self.indices(micro);
         let mut pixels = vec![0.0; indices.len() * size];
         let mut labels = Vec::with_capacity(indices.len());
-        for (place, (&(env, index), out)) in indices.iter().zip(pixels.chunks_mut(size)).enumerate() {
+        for (place, (&(env, index), out)) in indices.iter().zip(pixels.chunks_mut(size)).enumerate()
+        {
             let (path, class) = &self.pools[env][index];
             let image = decode_file(path)?;
             match self.augment {

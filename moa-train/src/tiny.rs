@@ -73,7 +73,12 @@ fn random_backbone(dir: &Path, seed: u64) -> Result<()> {
         ("norm.bias".into(), vec![d]),
     ];
     for block in 0..DEPTH {
-        let layers = [("attn.qkv", d, 3 * d), ("attn.proj", d, d), ("mlp.fc1", d, 4 * d), ("mlp.fc2", 4 * d, d)];
+        let layers = [
+            ("attn.qkv", d, 3 * d),
+            ("attn.proj", d, d),
+            ("mlp.fc1", d, 4 * d),
+            ("mlp.fc2", 4 * d, d),
+        ];
         for (name, width, out) in layers {
             shapes.push((format!("blocks.{block}.{name}.weight"), vec![out, width]));
             shapes.push((format!("blocks.{block}.{name}.bias"), vec![out]));
@@ -88,7 +93,9 @@ fn random_backbone(dir: &Path, seed: u64) -> Result<()> {
         let init = match () {
             () if name.contains("norm") && name.ends_with("weight") => Init::Constant(1.0),
             () if name.ends_with("bias") => Init::Zeros,
-            () if name.starts_with("patch_embed") => Init::Normal(1.0 / (3.0 * (PATCH * PATCH) as f64).sqrt()),
+            () if name.starts_with("patch_embed") => {
+                Init::Normal(1.0 / (3.0 * (PATCH * PATCH) as f64).sqrt())
+            }
             () => Init::Normal(0.02),
         };
         let tensor = init.draw(&name, &shape, seed)?;
@@ -104,10 +111,33 @@ fn save(dir: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     std::fs::write(dir.join("config.json"), text).with_context(|| dir.display().to_string())
 }
 
+/// Styles with plain backgrounds, which shapes are learnt from first.
+const PLAIN: &[&str] = &["blueprint", "chalk", "contour", "neon", "silhouette"];
+
+/// What a step draws its images from.
+///
+/// Nothing but shape tells the classes apart, and from fresh images of all styles
+/// a transformer stays at chance for thousands of steps. So it starts with a few
+/// images, which it can learn by heart, and their number doubles twenty times;
+/// the first third of the steps shows plain styles only.
+struct Lesson {
+    styles: Vec<usize>,
+    images: u32,
+}
+
+impl Lesson {
+    fn new(step: u64, steps: u64) -> Self {
+        let all = styles(Family::Pretrain).iter().enumerate();
+        let styles = all.filter(|(_, name)| 3 * step >= steps || PLAIN.contains(name));
+        let doublings = (20 * step / steps).min(16);
+        Self { styles: styles.map(|(i, _)| i).collect(), images: 512 << doublings }
+    }
+}
+
 /// One drawn image: normalised pixels and class.
-fn example(key: Key, index: u64) -> (Vec<f32>, u32) {
+fn example(key: Key, index: u64, styles: &[usize]) -> (Vec<f32>, u32) {
     let mut draws = key.draws(index);
-    let style = draws.below(styles(Family::Pretrain).len() as u32) as usize;
+    let style = styles[draws.below(styles.len() as u32) as usize];
     let class = draws.below(classes(Family::Pretrain).len() as u32) as usize;
     let image = draw(Family::Pretrain, style, class, SIZE as u32, &mut draws);
     let mut pixels = vec![0.0; 3 * SIZE * SIZE];
@@ -115,9 +145,12 @@ fn example(key: Key, index: u64) -> (Vec<f32>, u32) {
     (pixels, class as u32)
 }
 
-fn batch(seed: u64, step: u32, size: usize) -> (Vec<f32>, Vec<u32>) {
-    let key = Key::new(seed, Purpose::Drawing, step);
-    let (pixels, labels): (Vec<_>, Vec<_>) = (0..size as u64).map(|i| example(key, i)).unzip();
+/// One batch; `unseen` ones come from images that no lesson has.
+fn batch(seed: u64, step: u32, size: usize, lesson: &Lesson, unseen: bool) -> (Vec<f32>, Vec<u32>) {
+    let key = Key::new(seed, Purpose::Drawing, u32::from(unseen));
+    let mut pick = Key::new(seed, Purpose::Sampling, step).draws(0);
+    let one = |_| example(key, pick.below(lesson.images) as u64, &lesson.styles);
+    let (pixels, labels): (Vec<_>, Vec<_>) = (0..size).map(one).unzip();
     (pixels.concat(), labels)
 }
 
@@ -130,10 +163,16 @@ pub fn pretrain(out: &Path, p: &Pretrain, mut say: impl FnMut(&str)) -> Result<(
         random_backbone(dir, p.seed)?;
         let (backbone, method) = (Backbone::open(dir)?, preset("full")?);
         let (image_size, device) = ((SIZE, SIZE), Device::Cpu);
-        let build =
-            Build { backbone: &backbone, method: &method, image_size, dtype: DType::F32, device: &device };
+        let build = Build {
+            backbone: &backbone,
+            method: &method,
+            image_size,
+            dtype: DType::F32,
+            device: &device,
+        };
         let count = classes(Family::Pretrain).len();
-        let model = build.adapted(&initial(&method, &backbone.config, count, p.seed)?, 0.0, true)?;
+        let model =
+            build.adapted(&initial(&method, &backbone.config, count, p.seed)?, 0.0, true)?;
         train(&model, p, &mut say)?;
         let body = model.trainable().iter().filter(|(name, _)| !name.starts_with("head."));
         save(dir, &body.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect())
@@ -149,8 +188,10 @@ fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result
         warmup: p.steps / 20,
     };
     let mut adam = Adam::new(&optim, model.trainable())?;
-    let (seed, size) = (p.seed, p.batch);
-    let batches = Prefetch::new(0..p.steps as u32, workers(0), 1, move |step| batch(seed, step, size));
+    let (seed, size, steps) = (p.seed, p.batch, p.steps);
+    let batches = Prefetch::new(0..p.steps as u32, workers(0), 1, move |step| {
+        batch(seed, step, size, &Lesson::new(step as u64, steps), false)
+    });
     for (step, (pixels, labels)) in (0..).zip(batches) {
         let images = Tensor::from_vec(pixels, (labels.len(), 3, SIZE, SIZE), &Device::Cpu)?;
         let random = Seeded { seed, step: step as u32 };
@@ -160,7 +201,11 @@ fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result
         clip(&mut gradients, size, 1.0)?;
         adam.step(model.trainable(), &gradients, learning_rate(&optim, step, p.steps))?;
         if step % 50 == 0 || step + 1 == p.steps {
-            say(&format!("step {step}: loss {:.3}, accuracy {:.1} %", losses.ce, 100.0 * accuracy(model, p)?));
+            say(&format!(
+                "step {step}: loss {:.3}, accuracy {:.1} %",
+                losses.ce,
+                100.0 * accuracy(model, p)?
+            ));
         }
     }
     Ok(())
@@ -168,7 +213,8 @@ fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result
 
 /// Accuracy on images that are never trained on.
 fn accuracy(model: &Classifier, p: &Pretrain) -> Result<f64> {
-    let (pixels, labels) = batch(p.seed, u32::MAX, 256);
+    let lesson = Lesson::new(p.steps, p.steps);
+    let (pixels, labels) = batch(p.seed, 0, 256, &lesson, true);
     let images = Tensor::from_vec(pixels, (labels.len(), 3, SIZE, SIZE), &Device::Cpu)?;
     let logits = model.logits(&images, &Pass::eval())?.context("the model has no head")?;
     let rows = logits.to_vec2::<f32>()?;

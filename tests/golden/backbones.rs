@@ -8,7 +8,7 @@ use moa_core::backbone::Backbone;
 use moa_core::method::Method;
 use moa_core::model::Build;
 use moa_core::pass::Pass;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub fn trials(root: &Path) -> Vec<Trial> {
     let dir = root.join("backbones");
@@ -31,7 +31,7 @@ pub fn trials(root: &Path) -> Vec<Trial> {
 
 const TOLERANCE: f64 = 1e-4;
 
-fn run(folder: &Path, expected: &PathBuf) -> Result<(), Failed> {
+fn run(folder: &Path, expected: &Path) -> Result<(), Failed> {
     let golden = Golden::open(expected);
     let backbone = Backbone::open(folder)?;
     let images = golden.get("pixel_values");

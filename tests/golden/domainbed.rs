@@ -6,14 +6,14 @@ use std::fs;
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
+use moa_infer::split::seed::split_seed;
+use moa_infer::split::split::{held_out_count, split_dataset, split_environment};
 use moa_train::protocol::choose::choose;
 use moa_train::protocol::hparams::{HParams, registry_seed};
 use moa_train::protocol::record::Record;
 use moa_train::protocol::report::Report;
 use moa_train::protocol::results::{RESULTS_FILE, append_record, read_sweep};
-use moa_infer::split::seed::split_seed;
 use moa_train::protocol::select::Rule;
-use moa_infer::split::split::{held_out_count, split_dataset, split_environment};
 use moa_train::protocol::summary::{RunSelection, Summary};
 use moa_train::protocol::table::{Cell, Row, Table};
 use serde_json::{Value, json};

@@ -9,6 +9,7 @@
 mod backbones;
 mod common;
 mod domainbed;
+mod formats;
 mod moa_layer;
 mod transforms;
 mod vit_moa;
@@ -21,6 +22,7 @@ type Section = (&'static str, fn(&Path) -> Vec<Trial>);
 
 const SECTIONS: &[Section] = &[
     ("backbones", backbones::trials),
+    ("backbones", formats::trials),
     ("domainbed", domainbed::trials),
     ("moa_layer", moa_layer::trials),
     ("transforms", transforms::trials),
@@ -30,9 +32,9 @@ const SECTIONS: &[Section] = &[
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let given = std::env::var_os("MOA_GOLDEN").map(PathBuf::from);
-    let root = given.clone().unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden")
-    });
+    let root = given
+        .clone()
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden"));
     let mut trials = Vec::new();
     for (name, section) in SECTIONS {
         if root.join(name).is_dir() {

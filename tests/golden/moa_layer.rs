@@ -153,9 +153,24 @@ fn one(
     let plain = case["loss_without_aux"].as_f64().unwrap();
     checks.relative(&label("loss without balance"), &values(&loss), &[plain], grad_tol);
     if let Some((_, routing)) = pass.routings().first() {
-        checks.close(&label("logits"), &values(&routing.scores), &golden.values("out.logits"), value_tol);
-        checks.close(&label("probs"), &values(&routing.probs), &golden.values("out.probs"), value_tol);
-        checks.close(&label("gate"), &values(&routing.gates), &golden.values("out.gate"), value_tol);
+        checks.close(
+            &label("logits"),
+            &values(&routing.scores),
+            &golden.values("out.logits"),
+            value_tol,
+        );
+        checks.close(
+            &label("probs"),
+            &values(&routing.probs),
+            &golden.values("out.probs"),
+            value_tol,
+        );
+        checks.close(
+            &label("gate"),
+            &values(&routing.gates),
+            &golden.values("out.gate"),
+            value_tol,
+        );
         let same = values(&routing.indices) == golden.values("out.indices");
         checks.that(&label("indices differ"), same);
         let counts: Vec<f64> = routing.tokens_per_expert()?.iter().map(|&n| n as f64).collect();
@@ -173,7 +188,12 @@ fn one(
     checks.relative(&label("grad.x"), &grad(&x_var), &golden.values("grad.x"), tol);
     for name in names.iter().filter(|n| !["weight", "bias"].contains(&n.as_str())) {
         let wanted = golden.values(&format!("grad.{name}"));
-        checks.relative(&label(&format!("grad.{name}")), &grad(&vars[&ours(name)]), &wanted, grad_tol);
+        checks.relative(
+            &label(&format!("grad.{name}")),
+            &grad(&vars[&ours(name)]),
+            &wanted,
+            grad_tol,
+        );
     }
 
     // The frozen part's gradients, which an adapted layer never computes, by the

@@ -101,6 +101,11 @@ impl Linear {
         &self.id.name
     }
 
+    /// True if there is no adapter.
+    pub fn is_plain(&self) -> bool {
+        self.adapter.is_none()
+    }
+
     /// True if tokens choose between experts, so that no single matrix does the same.
     pub fn is_routed(&self) -> bool {
         self.adapter.as_ref().is_some_and(|a| a.router.is_some())

@@ -5,41 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::{BackboneError, Result};
+use super::kinds::{HeadKind, MlpKind, Pool};
 use super::pos_embed::PosResample;
-
-/// The layer between `mlp.fc1` and `mlp.fc2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MlpKind {
-    /// `x Phi(x)` with the exact normal distribution (PyTorch `nn.GELU()`).
-    Gelu,
-    /// `x sigmoid(1.702 x)` (the CLIP models of OpenAI).
-    QuickGelu,
-    /// `silu(a) * b`, where `a` and `b` are the two halves of the output of `fc1`.
-    #[serde(rename = "swiglu")]
-    SwiGlu,
-}
-
-/// How tokens become one feature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pool {
-    /// The class token after the final `norm`.
-    Cls,
-    /// The mean of the patch tokens, then `fc_norm`; there is no `norm` (timm `global_pool="avg"`).
-    Avg,
-}
-
-/// What the backbone's own classifier reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeadKind {
-    /// The pooled feature.
-    Pooled,
-    /// The class token and the mean of the patch tokens (registers left out), side
-    /// by side (transformers `Dinov2ForImageClassification`).
-    ClsAndPatchMean,
-}
 
 /// A vision transformer in the terms of timm's `VisionTransformer`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -188,19 +155,21 @@ impl VitConfig {
                 return fail(key, format!("is {value}; it must be within 1 to {max}"));
             }
         }
-        if height % self.patch_size != 0 || width % self.patch_size != 0 {
+        if [height, width].iter().any(|side| !side.is_multiple_of(self.patch_size)) {
             let patch = self.patch_size;
-            return fail("image_size", format!("{height} x {width} is not whole patches of {patch}"));
+            return fail(
+                "image_size",
+                format!("{height} x {width} is not whole patches of {patch}"),
+            );
         }
-        if self.dim % self.heads != 0 {
+        if !self.dim.is_multiple_of(self.heads) {
             return fail("heads", format!("= {} does not divide dim = {}", self.heads, self.dim));
         }
         if !(self.norm_eps.is_finite() && self.norm_eps > 0.0) {
             return fail("norm_eps", format!("is {}; it must be above 0", self.norm_eps));
         }
-        let prefixes = [0, 1, 1 + self.registers];
-        if self.registers > MAX || !prefixes.contains(&self.pos_embed_prefix) {
-            let (prefix, registers) = (self.pos_embed_prefix, self.registers);
+        let (prefix, registers) = (self.pos_embed_prefix, self.registers);
+        if registers > MAX || ![0, 1, 1 + registers].contains(&prefix) {
             return fail("pos_embed_prefix", format!("is {prefix} with {registers} registers"));
         }
         Ok(())
@@ -251,12 +220,16 @@ pub(super) mod tests {
         assert_eq!(shape(&config, "blocks.0.mlp.fc1.weight"), Some(vec![16, 4]));
         assert_eq!(shape(&config, "blocks.0.mlp.fc2.weight"), Some(vec![4, 8]));
         assert_eq!(shape(&config, "fc_norm.bias"), Some(vec![4]));
-        assert_eq!((shape(&config, "norm.bias"), shape(&config, "blocks.0.attn.qkv.bias")), (None, None));
+        assert_eq!(
+            (shape(&config, "norm.bias"), shape(&config, "blocks.0.attn.qkv.bias")),
+            (None, None)
+        );
     }
 
     #[test]
     fn impossible_numbers_are_refused() {
-        let cases: [fn(&mut VitConfig); 6] = [
+        let cases: [fn(&mut VitConfig); 7] = [
+            |c| c.registers = usize::MAX,
             |c| c.patch_size = 0,
             |c| c.heads = 3,
             |c| c.depth = 1 << 40,

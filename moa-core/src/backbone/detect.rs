@@ -72,18 +72,20 @@ pub(super) fn detect(folder: &Folder) -> Result<(Layout, Map<String, Value>)> {
             "not a backbone: there is neither {CONFIG} nor {OPEN_CLIP_CONFIG}; fetch it from where the \
              weights come from"
         );
-        return Err(BackboneError::folder(folder.path().into(), reason));
+        return Err(BackboneError::unusable(folder.path().into(), reason));
     }
     let (map, file) = (folder.json(CONFIG)?, folder.file(CONFIG));
     let keys = Keys::new(&file, &map);
     let layout = match keys.text("model_type")? {
         Some(name) => Layout::of_model_type(name).ok_or_else(|| {
-            let wanted = "clip, clip_vision_model, vit, dinov2 and dinov2_with_registers are supported";
+            let wanted =
+                "clip, clip_vision_model, vit, dinov2 and dinov2_with_registers are supported";
             keys.unsupported("model_type", wanted)
         })?,
         None if keys.get("architecture").is_some() => Layout::Timm,
         None => {
-            let reason = "is missing, and so is timm's `architecture`: not the config of a backbone";
+            let reason =
+                "is missing, and so is timm's `architecture`: not the config of a backbone";
             return Err(keys.bad("model_type", reason));
         }
     };

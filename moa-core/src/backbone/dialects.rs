@@ -1,6 +1,6 @@
 //! The names of the six layouts, as tables.
 //!
-//! A row gives the tensor on disk for a name of ours; `#` is the number of a block.
+//! A row gives the tensors on disk for a name of ours; `#` is the number of a block.
 //! A row without `.weight` or `.bias` stands for both. A name on disk that begins
 //! with `/` is outside the vision tower's prefix.
 
@@ -25,7 +25,8 @@ pub(super) struct Dialect {
     pub layouts: &'static [Layout],
     /// What may stand in front of all names of the vision tower.
     pub prefixes: &'static [&'static str],
-    pub rows: &'static [Row],
+    /// Several lists, because dialects share some.
+    pub rows: &'static [&'static [Row]],
     /// Tensors (or, ending in `.`, modules) that take no part in an image's
     /// feature: text towers, mask tokens, and so on.
     pub ignored: &'static [&'static str],
@@ -46,7 +47,7 @@ pub(super) static DIALECTS: &[Dialect] = &[
     Dialect {
         layouts: &[Layout::OpenClip],
         prefixes: &["visual."],
-        rows: OPEN_CLIP,
+        rows: &[OPEN_CLIP],
         ignored: &[
             "/logit_scale",
             "/logit_bias",
@@ -62,7 +63,7 @@ pub(super) static DIALECTS: &[Dialect] = &[
     Dialect {
         layouts: &[Layout::HfClip],
         prefixes: &["vision_model.", ""],
-        rows: HF_CLIP,
+        rows: &[HF_CLIP],
         ignored: &[
             "embeddings.position_ids",
             "/logit_scale",
@@ -74,7 +75,7 @@ pub(super) static DIALECTS: &[Dialect] = &[
     Dialect {
         layouts: &[Layout::HfVit],
         prefixes: &["vit.", ""],
-        rows: HF_VIT,
+        rows: &[HF_OUTSIDE_BLOCKS, HF_VIT],
         ignored: &["pooler.", "embeddings.mask_token"],
     },
     // The names of transformers >= 5.9 in memory, found in files not written by
@@ -82,19 +83,19 @@ pub(super) static DIALECTS: &[Dialect] = &[
     Dialect {
         layouts: &[Layout::HfVit],
         prefixes: &["vit.", ""],
-        rows: HF_VIT_MEMORY,
+        rows: &[HF_OUTSIDE_BLOCKS, HF_VIT_MEMORY],
         ignored: &["pooler.", "embeddings.mask_token"],
     },
     Dialect {
         layouts: &[Layout::HfDinov2, Layout::HfDinov2WithRegisters],
         prefixes: &["dinov2.", "dinov2_with_registers.", ""],
-        rows: HF_DINOV2,
+        rows: &[HF_OUTSIDE_BLOCKS, DINOV2_BLOCKS, DINOV2],
         ignored: &["embeddings.mask_token"],
     },
     Dialect {
         layouts: &[Layout::HfDinov2, Layout::HfDinov2WithRegisters],
         prefixes: &["dinov2.", "dinov2_with_registers.", ""],
-        rows: HF_DINOV2_MEMORY,
+        rows: &[HF_OUTSIDE_BLOCKS, DINOV2_BLOCKS, DINOV2_MEMORY],
         ignored: &["embeddings.mask_token"],
     },
 ];
@@ -141,10 +142,17 @@ const HF_CLIP: &[Row] = &[
     same("projection.weight", &["/visual_projection.weight"]),
 ];
 
-const HF_VIT: &[Row] = &[
+/// ViT and Dinov2.
+const HF_OUTSIDE_BLOCKS: &[Row] = &[
     same("cls_token", &["embeddings.cls_token"]),
+    same("reg_token", &["embeddings.register_tokens"]),
     same("pos_embed", &["embeddings.position_embeddings"]),
     same("patch_embed.proj", &["embeddings.patch_embeddings.projection"]),
+    same("norm", &["layernorm"]),
+    same("head", &["/classifier"]),
+];
+
+const HF_VIT: &[Row] = &[
     same("blocks.#.norm1", &["encoder.layer.#.layernorm_before"]),
     same(
         "blocks.#.attn.qkv",
@@ -158,14 +166,9 @@ const HF_VIT: &[Row] = &[
     same("blocks.#.norm2", &["encoder.layer.#.layernorm_after"]),
     same("blocks.#.mlp.fc1", &["encoder.layer.#.intermediate.dense"]),
     same("blocks.#.mlp.fc2", &["encoder.layer.#.output.dense"]),
-    same("norm", &["layernorm"]),
-    same("head", &["/classifier"]),
 ];
 
 const HF_VIT_MEMORY: &[Row] = &[
-    same("cls_token", &["embeddings.cls_token"]),
-    same("pos_embed", &["embeddings.position_embeddings"]),
-    same("patch_embed.proj", &["embeddings.patch_embeddings.projection"]),
     same("blocks.#.norm1", &["layers.#.layernorm_before"]),
     same(
         "blocks.#.attn.qkv",
@@ -175,16 +178,18 @@ const HF_VIT_MEMORY: &[Row] = &[
     same("blocks.#.norm2", &["layers.#.layernorm_after"]),
     same("blocks.#.mlp.fc1", &["layers.#.mlp.fc1"]),
     same("blocks.#.mlp.fc2", &["layers.#.mlp.fc2"]),
-    same("norm", &["layernorm"]),
-    same("head", &["/classifier"]),
 ];
 
-const HF_DINOV2: &[Row] = &[
-    same("cls_token", &["embeddings.cls_token"]),
-    same("reg_token", &["embeddings.register_tokens"]),
-    same("pos_embed", &["embeddings.position_embeddings"]),
-    same("patch_embed.proj", &["embeddings.patch_embeddings.projection"]),
+const DINOV2_BLOCKS: &[Row] = &[
     same("blocks.#.norm1", &["encoder.layer.#.norm1"]),
+    same("blocks.#.ls1.gamma", &["encoder.layer.#.layer_scale1.lambda1"]),
+    same("blocks.#.norm2", &["encoder.layer.#.norm2"]),
+    same("blocks.#.mlp.fc1", &["encoder.layer.#.mlp.fc1"]),
+    same("blocks.#.mlp.fc2", &["encoder.layer.#.mlp.fc2"]),
+    same("blocks.#.ls2.gamma", &["encoder.layer.#.layer_scale2.lambda1"]),
+];
+
+const DINOV2: &[Row] = &[
     same(
         "blocks.#.attn.qkv",
         &[
@@ -194,23 +199,11 @@ const HF_DINOV2: &[Row] = &[
         ],
     ),
     same("blocks.#.attn.proj", &["encoder.layer.#.attention.output.dense"]),
-    same("blocks.#.ls1.gamma", &["encoder.layer.#.layer_scale1.lambda1"]),
-    same("blocks.#.norm2", &["encoder.layer.#.norm2"]),
-    same("blocks.#.mlp.fc1", &["encoder.layer.#.mlp.fc1"]),
-    same("blocks.#.mlp.fc2", &["encoder.layer.#.mlp.fc2"]),
     same("blocks.#.mlp.swiglu.fc1", &["encoder.layer.#.mlp.weights_in"]),
     same("blocks.#.mlp.swiglu.fc2", &["encoder.layer.#.mlp.weights_out"]),
-    same("blocks.#.ls2.gamma", &["encoder.layer.#.layer_scale2.lambda1"]),
-    same("norm", &["layernorm"]),
-    same("head", &["/classifier"]),
 ];
 
-const HF_DINOV2_MEMORY: &[Row] = &[
-    same("cls_token", &["embeddings.cls_token"]),
-    same("reg_token", &["embeddings.register_tokens"]),
-    same("pos_embed", &["embeddings.position_embeddings"]),
-    same("patch_embed.proj", &["embeddings.patch_embeddings.projection"]),
-    same("blocks.#.norm1", &["encoder.layer.#.norm1"]),
+const DINOV2_MEMORY: &[Row] = &[
     same(
         "blocks.#.attn.qkv",
         &[
@@ -220,16 +213,9 @@ const HF_DINOV2_MEMORY: &[Row] = &[
         ],
     ),
     same("blocks.#.attn.proj", &["encoder.layer.#.attention.o_proj"]),
-    same("blocks.#.ls1.gamma", &["encoder.layer.#.layer_scale1.lambda1"]),
-    same("blocks.#.norm2", &["encoder.layer.#.norm2"]),
-    same("blocks.#.mlp.fc1", &["encoder.layer.#.mlp.fc1"]),
-    same("blocks.#.mlp.fc2", &["encoder.layer.#.mlp.fc2"]),
     same(
         "blocks.#.mlp.swiglu.fc1",
         &["encoder.layer.#.mlp.gate_proj", "encoder.layer.#.mlp.up_proj"],
     ),
     same("blocks.#.mlp.swiglu.fc2", &["encoder.layer.#.mlp.down_proj"]),
-    same("blocks.#.ls2.gamma", &["encoder.layer.#.layer_scale2.lambda1"]),
-    same("norm", &["layernorm"]),
-    same("head", &["/classifier"]),
 ];

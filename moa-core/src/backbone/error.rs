@@ -17,12 +17,12 @@ pub enum BackboneError {
         /// Why.
         source: std::io::Error,
     },
-    /// The folder is none of the six layouts, or a file of its layout is not there.
+    /// A folder is none of the six layouts, lacks a file, or says what cannot be used.
     #[error("{}: {reason}", path.display())]
-    Folder {
-        /// The folder.
+    Unusable {
+        /// The folder, or the file in question.
         path: PathBuf,
-        /// What is missing, and where to get it.
+        /// What is wrong, and the fix.
         reason: String,
     },
     /// Only weights that would need Python's pickle.
@@ -166,9 +166,9 @@ impl BackboneError {
         move |source| Self::Io { path: path.into(), source }
     }
 
-    /// A folder without something.
-    pub(super) fn folder(path: PathBuf, reason: impl Into<String>) -> Self {
-        Self::Folder { path, reason: reason.into() }
+    /// A folder or file that cannot be used.
+    pub(super) fn unusable(path: PathBuf, reason: impl Into<String>) -> Self {
+        Self::Unusable { path, reason: reason.into() }
     }
 
     /// A weights file that contradicts itself.

@@ -24,7 +24,7 @@ impl Folder {
             Ok(found) if found.is_dir() => Ok(Self::Disk(dir.into())),
             Ok(_) => {
                 let reason = "a backbone is a folder: name the folder that holds this file";
-                Err(BackboneError::folder(dir.into(), reason))
+                Err(BackboneError::unusable(dir.into(), reason))
             }
             Err(source) => Err(BackboneError::Io { path: dir.into(), source }),
         }
@@ -75,11 +75,9 @@ impl Folder {
     pub(super) fn read(&self, name: &str) -> Result<Cow<'static, [u8]>> {
         let path = self.file(name);
         match self {
-            Self::Disk(_) => {
-                Ok(Cow::Owned(fs::read(&path).map_err(BackboneError::io(&path))?))
-            }
+            Self::Disk(_) => Ok(Cow::Owned(fs::read(&path).map_err(BackboneError::io(&path))?)),
             Self::Memory(..) => self.bytes(name).map(Cow::Borrowed).ok_or_else(|| {
-                BackboneError::folder(self.path().into(), format!("there is no {name}"))
+                BackboneError::unusable(self.path().into(), format!("there is no {name}"))
             }),
         }
     }

@@ -25,11 +25,15 @@ pub(super) fn read_header(path: &Path, reader: &mut dyn Read, length: u64) -> Re
     }
     reader.read_exact(&mut prefix).map_err(BackboneError::io(path))?;
     if &prefix == b"version " {
-        return fail("a Git LFS pointer, not the weights; run `git lfs pull` in its repository".into());
+        return fail(
+            "a Git LFS pointer, not the weights; run `git lfs pull` in its repository".into(),
+        );
     }
     let size = u64::from_le_bytes(prefix);
     if size > MAX_HEADER || size > length - LENGTH {
-        return fail(format!("no safetensors header (it would be {size} bytes long); fetch it again"));
+        return fail(format!(
+            "no safetensors header (it would be {size} bytes long); fetch it again"
+        ));
     }
     let mut text = vec![0; size as usize];
     reader.read_exact(&mut text).map_err(BackboneError::io(path))?;
@@ -40,7 +44,9 @@ pub(super) fn read_header(path: &Path, reader: &mut dyn Read, length: u64) -> Re
     let wanted = LENGTH + size + metadata.data_len() as u64;
     if wanted != length {
         let what = if wanted > length { "cut off" } else { "too long" };
-        return fail(format!("{what}: {length} bytes, but its header announces {wanted}; fetch it again"));
+        return fail(format!(
+            "{what}: {length} bytes, but its header announces {wanted}; fetch it again"
+        ));
     }
     let place = |(name, info): (String, &safetensors::tensor::TensorInfo)| {
         let (start, end) = info.data_offsets;

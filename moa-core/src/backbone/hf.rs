@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::config::{HeadKind, MlpKind, Pool, VitConfig};
+use super::config::VitConfig;
 use super::detect::Layout;
 use super::error::Result;
 use super::json::Keys;
+use super::kinds::{HeadKind, MlpKind, Pool};
 use super::parsed::{FactKeys, Parsed};
 use super::pos_embed::PosResample;
-use crate::image::Preprocess;
 
 const BASE_KEYS: FactKeys = FactKeys {
     image_size: "image_size",
@@ -57,7 +57,6 @@ pub(super) fn parse(
     file: &Path,
     map: &Map<String, Value>,
     layout: Layout,
-    preprocess: Preprocess,
     has: &dyn Fn(&str) -> bool,
 ) -> Result<Parsed> {
     let top = Keys::new(file, map);
@@ -78,14 +77,22 @@ pub(super) fn parse(
         _ if swiglu => MlpKind::SwiGlu,
         "gelu" => MlpKind::Gelu,
         "quick_gelu" => MlpKind::QuickGelu,
-        _ => return Err(keys.unsupported("hidden_act", "\"gelu\" and \"quick_gelu\" can be computed here")),
+        _ => {
+            return Err(
+                keys.unsupported("hidden_act", "\"gelu\" and \"quick_gelu\" can be computed here")
+            );
+        }
     };
     let mlp_hidden = match dinov2 {
         false => keys.count("intermediate_size")?.unwrap_or(3072),
         true => {
             let hidden = (dim as f64 * keys.number("mlp_ratio")?.unwrap_or(4.0)) as usize;
             // The rule of `Dinov2SwiGLUFFN`.
-            if swiglu { ((hidden as f64 * 2.0 / 3.0) as usize).div_ceil(8) * 8 } else { hidden }
+            if swiglu {
+                ((hidden as f64 * 2.0 / 3.0) as usize).div_ceil(8).saturating_mul(8)
+            } else {
+                hidden
+            }
         }
     };
     let registers = match layout {
@@ -115,7 +122,9 @@ pub(super) fn parse(
         },
         head,
         projection_dim: match projected {
-            true => Some((if nested { &top } else { &keys }).count("projection_dim")?.unwrap_or(512)),
+            true => {
+                Some((if nested { &top } else { &keys }).count("projection_dim")?.unwrap_or(512))
+            }
             false => None,
         },
     };
@@ -124,7 +133,7 @@ pub(super) fn parse(
         None => None,
     };
     let keys = if dinov2 { &DINOV2_KEYS } else { &KEYS };
-    Ok(Parsed { config, preprocess, classes: None, class_names, keys })
+    Ok(Parsed { config, preprocess: None, classes: None, class_names, keys })
 }
 
 fn is_dinov2(layout: Layout) -> bool {
@@ -185,20 +194,11 @@ fn id2label(top: &Keys<'_>) -> Result<Option<Vec<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Interpolation, ResizeRule};
 
     fn read(layout: Layout, json: &str, tensors: &[&str]) -> std::result::Result<Parsed, String> {
-        let preprocess = Preprocess {
-            height: 224,
-            width: 224,
-            resize: ResizeRule::Squash,
-            interpolation: Interpolation::Bilinear,
-            mean: [0.5; 3],
-            std: [0.5; 3],
-        };
         let map = serde_json::from_str(json).unwrap();
         let has = |name: &str| tensors.contains(&name);
-        parse(Path::new("config.json"), &map, layout, preprocess, &has).map_err(|e| e.to_string())
+        parse(Path::new("config.json"), &map, layout, &has).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -228,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn absurd_numbers_are_carried_to_the_check() {
+        let json = r#"{"hidden_size": 1e14, "mlp_ratio": 1e300, "use_swiglu_ffn": true,
+                       "num_register_tokens": 18446744073709551615}"#;
+        let config = read(Layout::HfDinov2WithRegisters, json, &[]).unwrap().config;
+        assert!(config.check(Path::new("config.json")).is_err());
+    }
+
+    #[test]
     fn classes_and_projections() {
         let of = |layout, json: &str, tensors: &[&str]| {
             let parsed = read(layout, json, tensors).unwrap();
@@ -236,12 +244,14 @@ mod tests {
         let nested = r#"{"model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": 640,
                          "vision_config": {"projection_dim": 512}}"#;
         assert_eq!(of(Layout::HfClip, nested, &[]), (None, Some(640), None));
-        let vision = r#"{"architectures": ["CLIPVisionModelWithProjection"], "projection_dim": 12}"#;
+        let vision =
+            r#"{"architectures": ["CLIPVisionModelWithProjection"], "projection_dim": 12}"#;
         assert_eq!(of(Layout::HfClip, vision, &[]), (None, Some(12), None));
         let vision = r#"{"architectures": ["CLIPVisionModel"]}"#;
         assert_eq!(of(Layout::HfClip, vision, &["visual_projection.weight"]), (None, None, None));
         assert_eq!(of(Layout::HfClip, "{}", &["visual_projection.weight"]).1, Some(512));
-        let vit = r#"{"architectures": ["ViTForImageClassification"], "id2label": {"1": "b", "0": "a"}}"#;
+        let vit =
+            r#"{"architectures": ["ViTForImageClassification"], "id2label": {"1": "b", "0": "a"}}"#;
         let names = Some(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(of(Layout::HfVit, vit, &[]), (Some(HeadKind::Pooled), None, names));
         let unnamed = r#"{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}"#;

@@ -1,11 +1,14 @@
 //! `preprocessor_config.json` of transformers.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::detect::Layout;
 use super::error::{BackboneError, Result};
 use super::folder::Folder;
 use super::json::Keys;
+use super::open_clip::{CLIP_MEAN, CLIP_STD};
 use crate::image::{Interpolation, Preprocess, ResizeRule};
 
 /// Written by image processors.
@@ -13,26 +16,44 @@ pub(super) const FILE: &str = "preprocessor_config.json";
 /// Written by processors of images and text together; holds the other as a table.
 pub(super) const JOINT_FILE: &str = "processor_config.json";
 
-/// Reads the transform of a transformers checkpoint.
+/// Reads the transform of a transformers checkpoint, and tells in which file it is.
+///
+/// Without a file, ViT and CLIP get what transformers' image processors of that name
+/// do by default, at the model's own image size. The default of Dinov2's would be
+/// wrong for every published Dinov2.
 ///
 /// # Errors
-/// If there is none, or one that cannot be done here.
-pub(super) fn read(folder: &Folder, layout: Layout) -> Result<Preprocess> {
+/// If there is none for a Dinov2, or one that cannot be done here.
+pub(super) fn read(
+    folder: &Folder,
+    layout: Layout,
+    image_size: (usize, usize),
+) -> Result<(Preprocess, Option<PathBuf>)> {
     if folder.has(FILE) {
         let (path, map) = (folder.file(FILE), folder.json(FILE)?);
-        return parse(&Keys::new(&path, &map), layout);
+        return Ok((parse(&Keys::new(&path, &map), layout)?, Some(path)));
     }
     if folder.has(JOINT_FILE) {
         let (path, map) = (folder.file(JOINT_FILE), folder.json(JOINT_FILE)?);
         if let Some(keys) = Keys::new(&path, &map).table("image_processor")? {
-            return parse(&keys, layout);
+            return Ok((parse(&keys, layout)?, Some(path)));
         }
     }
-    let reason = format!(
-        "there is no {FILE}, which says how images are resized and normalised; fetch it from where \
-         the weights come from"
-    );
-    Err(BackboneError::folder(folder.path().into(), reason))
+    let (height, width) = image_size;
+    let (resize, interpolation, mean, std) = match layout {
+        Layout::HfVit => (ResizeRule::Squash, Interpolation::Bilinear, [0.5; 3], [0.5; 3]),
+        Layout::HfClip if height == width => {
+            (ResizeRule::ShortestEdge(height), Interpolation::Bicubic, CLIP_MEAN, CLIP_STD)
+        }
+        _ => {
+            let reason = format!(
+                "there is no {FILE}, which says how images are resized and normalised; fetch it \
+                 from where the weights come from"
+            );
+            return Err(BackboneError::unusable(folder.path().into(), reason));
+        }
+    };
+    Ok((Preprocess { height, width, resize, interpolation, mean, std }, None))
 }
 
 /// Absent keys have the defaults of `CLIPImageProcessor`, `BitImageProcessor` and
@@ -77,10 +98,15 @@ fn parse(keys: &Keys<'_>, layout: Layout) -> Result<Preprocess> {
         (Size::Sides(sides), Some(crop)) if sides == crop => (ResizeRule::Squash, sides),
         (Size::Shortest(side), Some(crop)) => (ResizeRule::ShortestEdge(side), crop),
         (Size::Sides(_), Some(_)) => {
-            return Err(keys.unsupported("crop_size", "with height and width in `size`, the same is expected"));
+            return Err(keys.unsupported(
+                "crop_size",
+                "with height and width in `size`, the same is expected",
+            ));
         }
         (Size::Shortest(_), None) => {
-            return Err(keys.unsupported("size", "without a centre crop, height and width are expected"));
+            return Err(
+                keys.unsupported("size", "without a centre crop, height and width are expected")
+            );
         }
     };
     let (mut mean, mut std) = ([0.5; 3], [0.5; 3]);
@@ -124,8 +150,9 @@ mod tests {
 
     use super::*;
 
-    fn read(layout: Layout, json: &str) -> std::result::Result<Preprocess, String> {
-        let text = format!(r#"{{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5] {json}}}"#);
+    fn of_text(layout: Layout, json: &str) -> std::result::Result<Preprocess, String> {
+        let text =
+            format!(r#"{{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5] {json}}}"#);
         let map = serde_json::from_str(&text).unwrap();
         parse(&Keys::new(Path::new("p.json"), &map), layout).map_err(|error| error.to_string())
     }
@@ -133,15 +160,17 @@ mod tests {
     #[test]
     fn processors_of_all_ages() {
         let of = |layout, json: &str| {
-            let p = read(layout, json).unwrap();
+            let p = of_text(layout, json).unwrap();
             ((p.height, p.width), p.resize, p.interpolation)
         };
         use Interpolation::{Bicubic, Bilinear};
         use ResizeRule::{ShortestEdge, Squash};
-        let vit = r#", "feature_extractor_type": "ViTFeatureExtractor", "size": 384, "resample": 2"#;
+        let vit =
+            r#", "feature_extractor_type": "ViTFeatureExtractor", "size": 384, "resample": 2"#;
         assert_eq!(of(Layout::HfVit, vit), ((384, 384), Squash, Bilinear));
         assert_eq!(of(Layout::HfVit, ""), ((224, 224), Squash, Bilinear));
-        let clip = r#", "feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224"#;
+        let clip =
+            r#", "feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224"#;
         assert_eq!(of(Layout::HfClip, clip), ((224, 224), ShortestEdge(224), Bicubic));
         let bit = r#", "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
                      "crop_size": {"height": 224, "width": 224}, "resample": 3"#;
@@ -149,7 +178,17 @@ mod tests {
         let oblong = r#", "image_processor_type": "ViTImageProcessorFast",
                         "size": {"height": 24, "width": 32}"#;
         assert_eq!(of(Layout::HfVit, oblong), ((24, 32), Squash, Bilinear));
-        assert_eq!(read(Layout::HfVit, r#", "do_normalize": false"#).unwrap().std, [1.0; 3]);
+        assert_eq!(of_text(Layout::HfVit, r#", "do_normalize": false"#).unwrap().std, [1.0; 3]);
+    }
+
+    #[test]
+    fn without_a_file() {
+        let empty = Folder::Memory("dir".into(), vec![]);
+        let found = |layout, size| read(&empty, layout, size).map(|(p, _)| (p.height, p.resize));
+        assert_eq!(found(Layout::HfVit, (24, 32)).unwrap(), (24, ResizeRule::Squash));
+        assert_eq!(found(Layout::HfClip, (30, 30)).unwrap(), (30, ResizeRule::ShortestEdge(30)));
+        let error = found(Layout::HfDinov2, (28, 28)).unwrap_err().to_string();
+        assert!(error.starts_with("dir: there is no preprocessor_config.json"), "{error}");
     }
 
     #[test]
@@ -163,7 +202,7 @@ mod tests {
             (r#", "size": {"height": 256, "width": 256}"#, "`crop_size`"),
             (r#", "image_processor_type": "PvtImageProcessor""#, "`image_processor_type`"),
         ] {
-            let error = read(Layout::HfClip, json).unwrap_err();
+            let error = of_text(Layout::HfClip, json).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }

@@ -20,11 +20,6 @@ impl<'a> Keys<'a> {
         Self { file, at: String::new(), map }
     }
 
-    /// The file.
-    pub(super) fn file(&self) -> &'a Path {
-        self.file
-    }
-
     /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
@@ -133,7 +128,7 @@ fn whole(value: &Value) -> Option<usize> {
         return usize::try_from(number).ok();
     }
     let number = value.as_f64()?;
-    (number >= 0.0 && number < 1e15 && number.fract() == 0.0).then_some(number as usize)
+    ((0.0..1e15).contains(&number) && number.fract() == 0.0).then_some(number as usize)
 }
 
 #[cfg(test)]

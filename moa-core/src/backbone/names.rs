@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::MlpKind;
 use super::detect::Layout;
 use super::dialects::{DIALECTS, Dialect, Form};
+use super::kinds::MlpKind;
 use super::raw::RawTensor;
 
 /// One tensor of ours and the tensors on disk that it is made of.
@@ -37,13 +37,14 @@ impl Stored {
     }
 
     /// The tensor from its pieces.
-    pub(super) fn join(&self, pieces: Vec<RawTensor>) -> RawTensor {
+    pub(super) fn join(&self, mut pieces: Vec<RawTensor>) -> RawTensor {
+        let data = match pieces.len() {
+            1 => pieces.pop().map(|piece| piece.data).unwrap_or_default(),
+            _ => pieces.iter().map(|piece| piece.data.as_slice()).collect::<Vec<_>>().concat(),
+        };
         let data = match self.form {
-            Form::Same | Form::Flat => pieces.into_iter().flat_map(|p| p.data).collect(),
-            Form::Transposed => {
-                let data = pieces.into_iter().flat_map(|p| p.data).collect();
-                transpose(data, self.shape.first().copied().unwrap_or(1))
-            }
+            Form::Same | Form::Flat => data,
+            Form::Transposed => transpose(&data, self.shape.first().copied().unwrap_or(1)),
         };
         RawTensor { shape: self.shape.clone(), data }
     }
@@ -52,7 +53,7 @@ impl Stored {
     pub(super) fn split(&self, tensor: &RawTensor) -> Vec<Vec<f32>> {
         if self.form == Form::Transposed {
             let columns = self.shape.last().copied().unwrap_or(1);
-            return vec![transpose(tensor.data.clone(), columns)];
+            return vec![transpose(&tensor.data, columns)];
         }
         let length = tensor.data.len() / self.pieces.len().max(1);
         tensor.data.chunks(length.max(1)).map(<[f32]>::to_vec).collect()
@@ -60,8 +61,10 @@ impl Stored {
 }
 
 /// `[r, c]` to `[columns = c, r]`, row by row.
-fn transpose(data: Vec<f32>, columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|column| data.iter().skip(column).step_by(columns.max(1)).copied()).collect()
+fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns)
+        .flat_map(|column| data.iter().skip(column).step_by(columns.max(1)).copied())
+        .collect()
 }
 
 /// The names of one checkpoint.
@@ -153,7 +156,7 @@ impl Dialect {
             MlpKind::Gelu | MlpKind::QuickGelu => whole,
         };
         let (module, leaf) = whole.rsplit_once('.').unwrap_or((&whole, ""));
-        let named = |full: &str| self.rows.iter().find(|row| row.0 == full);
+        let named = |full: &str| self.rows.iter().copied().flatten().find(|row| row.0 == full);
         let (row, leaf) = match named(&whole) {
             Some(row) => (Some(row), ""),
             None => (named(module), leaf),

@@ -1,6 +1,5 @@
-//! Opening a backbone and reading its tensors.
+//! Opening a backbone.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +13,6 @@ use super::folder::Folder;
 use super::json::Keys;
 use super::names::NameMap;
 use super::parsed::Parsed;
-use super::pos_embed::resample;
-use super::raw::{DiskTensor, RawTensor};
 use super::weights::Weights;
 use super::{hf, hf_preprocess, open_clip, timm};
 use crate::image::Preprocess;
@@ -30,6 +27,9 @@ pub struct Backbone {
     pub config: VitConfig,
     /// How images become its input.
     pub preprocess: Preprocess,
+    /// The file that says so. If none, the folder has no such file and `preprocess`
+    /// is what the library does by default: worth a warning.
+    pub preprocess_file: Option<PathBuf>,
     /// Outputs of its own classifier.
     pub classes: Option<usize>,
     /// Their names, if it carries any.
@@ -84,13 +84,18 @@ impl Backbone {
         let parsed = match layout {
             Layout::Timm => timm::parse(&file, &map)?,
             Layout::OpenClip => open_clip::parse(&file, &map)?,
-            _ => hf::parse(&file, &map, layout, hf_preprocess::read(&folder, layout)?, &has)?,
+            _ => hf::parse(&file, &map, layout, &has)?,
         };
         let Parsed { config, preprocess, classes, class_names, keys } = parsed;
         config.check(&file)?;
-        check_input(&file, &config, &preprocess)?;
+        let (preprocess, preprocess_file) = match preprocess {
+            Some(preprocess) => (preprocess, Some(file.clone())),
+            None => hf_preprocess::read(&folder, layout, config.image_size)?,
+        };
+        check_input(preprocess_file.as_ref().unwrap_or(&file), &config, &preprocess)?;
         let body = config.tensors();
-        let missing = || BackboneError::folder(folder.path().into(), "no tensor names for this layout");
+        let missing =
+            || BackboneError::unusable(folder.path().into(), "no tensor names for this layout");
         let mut names = NameMap::choose(layout, &body, config.mlp, &has).ok_or_else(missing)?;
         let classes = config.head_width().map(|width| {
             // The configuration of transformers does not tell; the tensor does.
@@ -110,7 +115,8 @@ impl Backbone {
         if let (Some(classes), Some(labels)) = (classes, &class_names)
             && labels.len() != classes
         {
-            let reason = format!("holds {} names, but the classifier has {classes} outputs", labels.len());
+            let reason =
+                format!("holds {} names, but the classifier has {classes} outputs", labels.len());
             return Err(Keys::new(&file, &map).bad("id2label", reason));
         }
         let files = weights.files();
@@ -119,6 +125,7 @@ impl Backbone {
             layout,
             config,
             preprocess,
+            preprocess_file,
             classes,
             class_names,
             files,
@@ -145,88 +152,19 @@ impl Backbone {
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.names.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice()))
     }
-
-    /// Reads one tensor as `f32`, all values finite.
-    ///
-    /// # Errors
-    /// If there is no such tensor, it cannot be read, or it holds a NaN.
-    pub fn read(&self, name: &str) -> Result<RawTensor> {
-        let stored = self.names.tensors.get(name).ok_or_else(|| {
-            BackboneError::missing(self.path(), name, self.names.tensors.keys())
-        })?;
-        let pieces = stored.pieces.iter().map(|piece| self.weights.read(piece));
-        Ok(stored.join(pieces.collect::<Result<_>>()?))
-    }
-
-    /// Reads all tensors.
-    ///
-    /// # Errors
-    /// As [`Backbone::read`].
-    pub fn read_all(&self) -> Result<BTreeMap<String, RawTensor>> {
-        self.names.tensors.keys().map(|name| Ok((name.clone(), self.read(name)?))).collect()
-    }
-
-    /// The position table for a grid of `(rows, columns)` patches, resampled as the
-    /// library of this layout does it: `[pos_embed_prefix + rows * columns, dim]`.
-    ///
-    /// # Errors
-    /// If the table cannot be read, or the grid is empty.
-    pub fn pos_embed(&self, grid: (usize, usize)) -> Result<Vec<f32>> {
-        let config = &self.config;
-        let table = self.read("pos_embed")?.data;
-        let (prefix, patches) =
-            table.split_at_checked(config.pos_embed_prefix * config.dim).unwrap_or_default();
-        let resampled = resample(patches, config.grid(), grid, config.dim, config.pos_resample);
-        let patches = resampled.ok_or_else(|| BackboneError::Key {
-            path: self.path().into(),
-            key: "image_size".into(),
-            reason: format!("asks for {} x {} patches", grid.0, grid.1),
-        })?;
-        Ok([prefix, &patches].concat())
-    }
-
-    /// SHA-256 of the weights in lower-case hexadecimal: of the file; of several
-    /// shards, of their digests (32 bytes each) in the order of their names.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    pub fn sha256(&self) -> Result<String> {
-        self.weights.sha256()
-    }
-
-    /// The names of all tensors on disk, those of other towers included.
-    pub fn disk_names(&self) -> impl Iterator<Item = &str> {
-        self.weights.entries.keys().map(String::as_str)
-    }
-
-    /// Reads a tensor by its name on disk, such as one of the text tower.
-    ///
-    /// # Errors
-    /// As [`Backbone::read`].
-    pub fn read_disk(&self, name: &str) -> Result<RawTensor> {
-        self.weights.read(name)
-    }
-
-    /// A tensor by its name on disk, as it is stored.
-    ///
-    /// # Errors
-    /// If there is no such tensor or it cannot be read.
-    pub fn stored(&self, name: &str) -> Result<DiskTensor> {
-        self.weights.stored(name)
-    }
 }
 
-/// The input must be whole patches.
+/// The input must be possible, and whole patches.
 fn check_input(file: &Path, config: &VitConfig, preprocess: &Preprocess) -> Result<()> {
-    let fail = |key: &str, reason: String| {
-        Err(BackboneError::Key { path: file.into(), key: key.into(), reason })
-    };
+    let fail = |reason: String| Err(BackboneError::unusable(file.into(), reason));
     if let Err(error) = preprocess.check() {
-        return fail("preprocessing", format!("cannot be used: {error}"));
+        return fail(error.to_string());
     }
     let (height, width, patch) = (preprocess.height, preprocess.width, config.patch_size);
-    if height % patch != 0 || width % patch != 0 {
-        return fail("preprocessing", format!("gives {height} x {width}, not whole patches of {patch}"));
+    if [height, width].iter().any(|side| !side.is_multiple_of(patch)) {
+        return fail(format!(
+            "gives inputs of {height} x {width}, which are not whole patches of {patch}"
+        ));
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::config::{MlpKind, Pool, VitConfig};
+use super::config::VitConfig;
 use super::error::Result;
 use super::json::Keys;
+use super::kinds::{MlpKind, Pool};
 use super::parsed::{FactKeys, Parsed};
 use super::pos_embed::PosResample;
 use crate::image::{Interpolation, Preprocess, ResizeRule};
@@ -63,9 +64,10 @@ const KNOWN: &[&str] = &[
     "width",
 ];
 
-/// Mean and deviation of OpenAI's CLIP, open_clip's default.
-const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-const STD: [f32; 3] = [0.26862954, 0.261_302_6, 0.275_777_1];
+/// Channel means of OpenAI's CLIP, the default of open_clip and transformers' CLIP.
+pub(super) const CLIP_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
+/// See [`CLIP_MEAN`].
+pub(super) const CLIP_STD: [f32; 3] = [0.26862954, 0.261_302_6, 0.275_777_1];
 
 /// Reads the configuration; absent keys have the defaults of `CLIPVisionCfg`.
 ///
@@ -81,7 +83,9 @@ pub(super) fn parse(file: &Path, map: &Map<String, Value>) -> Result<Parsed> {
         return Err(vision.unsupported("timm_model_name", wanted));
     }
     if vision.get("layers").is_some_and(Value::is_array) {
-        return Err(vision.unsupported("layers", "a ResNet, only vision transformers are supported"));
+        return Err(
+            vision.unsupported("layers", "a ResNet, only vision transformers are supported")
+        );
     }
     for key in vision.keys() {
         if MUST_BE_OFF.contains(&key) {
@@ -122,11 +126,13 @@ pub(super) fn parse(file: &Path, map: &Map<String, Value>) -> Result<Parsed> {
         pool: Pool::Cls,
         pos_resample: PosResample::TimmAntialias,
         head: None,
-        projection_dim: Some(model.count("embed_dim")?.ok_or_else(|| missing(&model, "embed_dim"))?),
+        projection_dim: Some(
+            model.count("embed_dim")?.ok_or_else(|| missing(&model, "embed_dim"))?,
+        ),
     };
     let empty = Map::new();
     let settings = top.table("preprocess_cfg")?.unwrap_or_else(|| Keys::new(file, &empty));
-    let preprocess = preprocess(&settings, image_size)?;
+    let preprocess = Some(preprocess(&settings, image_size)?);
     Ok(Parsed { config, preprocess, classes: None, class_names: None, keys: &KEYS })
 }
 
@@ -138,7 +144,9 @@ fn preprocess(keys: &Keys<'_>, (height, width): (usize, usize)) -> Result<Prepro
         // `random` is for training.
         None | Some("bicubic" | "random") => Interpolation::Bicubic,
         Some(_) => {
-            return Err(keys.unsupported("interpolation", "\"bicubic\" and \"bilinear\" are supported"));
+            return Err(
+                keys.unsupported("interpolation", "\"bicubic\" and \"bilinear\" are supported")
+            );
         }
     };
     let resize = match keys.text("resize_mode")? {
@@ -150,7 +158,9 @@ fn preprocess(keys: &Keys<'_>, (height, width): (usize, usize)) -> Result<Prepro
         }
         Some("squash") => ResizeRule::Squash,
         Some(_) => {
-            return Err(keys.unsupported("resize_mode", "\"shortest\" and \"squash\" are supported"));
+            return Err(
+                keys.unsupported("resize_mode", "\"shortest\" and \"squash\" are supported")
+            );
         }
     };
     Ok(Preprocess {
@@ -158,8 +168,8 @@ fn preprocess(keys: &Keys<'_>, (height, width): (usize, usize)) -> Result<Prepro
         width,
         resize,
         interpolation,
-        mean: keys.channels("mean")?.unwrap_or(MEAN),
-        std: keys.channels("std")?.unwrap_or(STD),
+        mean: keys.channels("mean")?.unwrap_or(CLIP_MEAN),
+        std: keys.channels("std")?.unwrap_or(CLIP_STD),
     })
 }
 
@@ -179,26 +189,34 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let parsed = read("", "", "").unwrap();
         let config = &parsed.config;
-        assert_eq!((config.dim, config.depth, config.heads, config.mlp_hidden), (768, 12, 12, 3072));
+        assert_eq!(
+            (config.dim, config.depth, config.heads, config.mlp_hidden),
+            (768, 12, 12, 3072)
+        );
         assert_eq!((config.patch_size, config.norm_eps, config.mlp), (16, 1e-5, MlpKind::Gelu));
         assert_eq!((config.parameters(), config.projection_dim), (85_799_424, Some(512)));
-        assert_eq!(parsed.preprocess.resize, ResizeRule::ShortestEdge(224));
-        assert_eq!(parsed.preprocess.mean, MEAN);
+        let preprocess = parsed.preprocess.unwrap();
+        assert_eq!(
+            (preprocess.resize, preprocess.mean),
+            (ResizeRule::ShortestEdge(224), CLIP_MEAN)
+        );
     }
 
     #[test]
     fn variants() {
         let vision = r#""layers": 24, "width": 1024, "head_width": 64, "patch_size": 14, "norm_kwargs":
                         {"eps": 1e-6}, "ls_init_value": 0.1, "no_ln_pre": true"#;
-        let preprocess = r#", "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "resize_mode": "squash"}"#;
+        let preprocess =
+            r#", "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "resize_mode": "squash"}"#;
         let parsed = read(vision, r#", "quick_gelu": true"#, preprocess).unwrap();
         let config = &parsed.config;
         assert_eq!((config.heads, config.norm_eps, config.mlp), (16, 1e-6, MlpKind::QuickGelu));
         assert!(config.layer_scale && !config.pre_norm && !config.patch_bias);
-        assert_eq!((parsed.preprocess.mean, parsed.preprocess.resize), ([0.5; 3], ResizeRule::Squash));
-        let oblong = read(r#""image_size": [224, 160]"#, "", "").unwrap();
-        assert_eq!(oblong.preprocess.resize, ResizeRule::CropPct(1.0));
-        assert_eq!((oblong.preprocess.height, oblong.preprocess.width), (224, 160));
+        let preprocess = parsed.preprocess.unwrap();
+        assert_eq!((preprocess.mean, preprocess.resize), ([0.5; 3], ResizeRule::Squash));
+        let oblong = read(r#""image_size": [224, 160]"#, "", "").unwrap().preprocess.unwrap();
+        assert_eq!(oblong.resize, ResizeRule::CropPct(1.0));
+        assert_eq!((oblong.height, oblong.width), (224, 160));
     }
 
     #[test]
@@ -209,7 +227,10 @@ mod tests {
             (r#""attentional_pool": "parallel""#, "vision_cfg.attentional_pool"),
             (r#""pool_type": "avg""#, "only \"tok\""),
             (r#""qk_norm": true"#, "vision_cfg.qk_norm"),
-            (r#""act_kwargs": {"approximate": "tanh"}"#, "`model_cfg.vision_cfg.act_kwargs` is not known"),
+            (
+                r#""act_kwargs": {"approximate": "tanh"}"#,
+                "`model_cfg.vision_cfg.act_kwargs` is not known",
+            ),
             (r#""rope": true"#, "`model_cfg.vision_cfg.rope` is not known"),
             (r#""norm_kwargs": {"elementwise_affine": false}"#, "norm_kwargs.elementwise_affine"),
         ] {

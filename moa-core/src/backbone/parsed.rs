@@ -7,7 +7,8 @@ use crate::image::Preprocess;
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub config: VitConfig,
-    pub preprocess: Preprocess,
+    /// In a file of its own with transformers.
+    pub preprocess: Option<Preprocess>,
     /// Outputs of the classifier, where the configuration tells.
     pub classes: Option<usize>,
     pub class_names: Option<Vec<String>>,

@@ -42,7 +42,9 @@ fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32>
 /// Values in the type `dtype` if it holds every one of them exactly, else in `F32`.
 pub(super) fn encode(values: &[f32], dtype: Dtype) -> (Dtype, Vec<u8>) {
     let narrow: Option<Vec<u8>> = match dtype {
-        Dtype::F16 => exactly(values, |v| (f16::from_f32(v).to_f32(), f16::from_f32(v).to_le_bytes())),
+        Dtype::F16 => {
+            exactly(values, |v| (f16::from_f32(v).to_f32(), f16::from_f32(v).to_le_bytes()))
+        }
         Dtype::BF16 => {
             exactly(values, |v| (bf16::from_f32(v).to_f32(), bf16::from_f32(v).to_le_bytes()))
         }
@@ -55,7 +57,10 @@ pub(super) fn encode(values: &[f32], dtype: Dtype) -> (Dtype, Vec<u8>) {
     }
 }
 
-fn exactly<const N: usize>(values: &[f32], write: impl Fn(f32) -> (f32, [u8; N])) -> Option<Vec<u8>> {
+fn exactly<const N: usize>(
+    values: &[f32],
+    write: impl Fn(f32) -> (f32, [u8; N]),
+) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(values.len() * N);
     for &value in values {
         let (back, raw) = write(value);

@@ -31,11 +31,12 @@ impl Backbone {
                 BackboneError::missing(self.path(), name, self.names.tensors.keys())
             })?;
             let count: usize = stored.shape.iter().product();
-            if tensor.shape != stored.shape || tensor.data.len() != count {
+            let whole = tensor.data.len() == count;
+            if tensor.shape != stored.shape || !whole {
                 return Err(BackboneError::Shape {
                     path: self.path().into(),
                     name: name.clone(),
-                    found: tensor.shape.clone(),
+                    found: if whole { tensor.shape.clone() } else { vec![tensor.data.len()] },
                     wanted: stored.shape.clone(),
                 });
             }
@@ -63,7 +64,8 @@ impl Backbone {
     pub fn save(&self, dir: &Path, changed: &BTreeMap<String, RawTensor>) -> Result<()> {
         let tensors = self.to_disk(changed)?;
         let path = dir.join(format!("{}.safetensors", self.layout.weights_stem()));
-        let fail = |error: safetensors::SafeTensorError| BackboneError::damaged(&path, error.to_string());
+        let fail =
+            |error: safetensors::SafeTensorError| BackboneError::damaged(&path, error.to_string());
         let mut views = Vec::with_capacity(tensors.len());
         for (name, tensor) in &tensors {
             let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);

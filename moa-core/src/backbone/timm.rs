@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::config::{HeadKind, MlpKind, Pool, VitConfig};
+use super::config::VitConfig;
 use super::error::Result;
 use super::json::Keys;
+use super::kinds::{HeadKind, MlpKind, Pool};
 use super::parsed::{FactKeys, Parsed};
 use super::pos_embed::PosResample;
 use super::timm_archs::{ARCHS, Arch};
@@ -99,7 +100,7 @@ pub(super) fn parse(file: &Path, map: &Map<String, Value>) -> Result<Parsed> {
         // An initial value of 0 means none.
         layer_scale: args.number("init_values")?.map_or(family.layer_scale, |v| v != 0.0),
         registers,
-        pos_embed_prefix: if no_embed_class { 0 } else { 1 + registers },
+        pos_embed_prefix: if no_embed_class { 0 } else { registers.saturating_add(1) },
         pool: pool(&top, &args, family.averaged)?,
         pos_resample: PosResample::TimmAntialias,
         head: classes.is_some_and(|count| count > 0).then_some(HeadKind::Pooled),
@@ -109,7 +110,7 @@ pub(super) fn parse(file: &Path, map: &Map<String, Value>) -> Result<Parsed> {
         None => label_names(&pretrained, classes)?,
         names => names,
     };
-    let preprocess = preprocess(&pretrained, &args, image_size)?;
+    let preprocess = Some(preprocess(&pretrained, &args, image_size)?);
     Ok(Parsed { config, preprocess, classes, class_names, keys: &KEYS })
 }
 
@@ -136,7 +137,9 @@ fn pool(top: &Keys<'_>, args: &Keys<'_>, averaged: bool) -> Result<Pool> {
         None if averaged => Pool::Avg,
         None => Pool::Cls,
         Some(_) => {
-            return Err(keys.unsupported("global_pool", "\"token\" and \"avg\" can be computed here"));
+            return Err(
+                keys.unsupported("global_pool", "\"token\" and \"avg\" can be computed here")
+            );
         }
     };
     // A norm after average pooling and before the class token is taken.
@@ -162,7 +165,10 @@ fn label_names(keys: &Keys<'_>, classes: Option<usize>) -> Result<Option<Vec<Str
             let classes = classes.unwrap_or_default();
             Err(keys.bad(key, format!("holds {} names for {classes} classes", names.len())))
         }
-        None => Err(keys.bad(key, "must be a list of names, or an object from \"0\", \"1\", ... to names")),
+        None => {
+            Err(keys
+                .bad(key, "must be a list of names, or an object from \"0\", \"1\", ... to names"))
+        }
     }
 }
 
@@ -195,7 +201,8 @@ mod tests {
             ("vit_so400m_patch14_reg1_tipsv2", 413_391_600),
             ("vit_xsmall_patch16_clip_224", 8_277_504 - 131_584),
         ] {
-            let parsed = read(&format!(r#"{{"architecture": "{name}", "num_classes": 0}}"#)).unwrap();
+            let parsed =
+                read(&format!(r#"{{"architecture": "{name}", "num_classes": 0}}"#)).unwrap();
             assert_eq!(parsed.config.parameters(), count, "{name}");
             parsed.config.check(Path::new(name)).unwrap();
         }
@@ -209,7 +216,7 @@ mod tests {
         for arch in ARCHS {
             let parsed = read(&format!(r#"{{"architecture": "{}"}}"#, arch.0)).unwrap();
             parsed.config.check(Path::new(arch.0)).unwrap();
-            parsed.preprocess.check().unwrap();
+            parsed.preprocess.unwrap().check().unwrap();
         }
     }
 
@@ -223,13 +230,15 @@ mod tests {
         assert_eq!(parsed.config.image_size, (384, 384));
         assert_eq!(parsed.config.head, Some(HeadKind::Pooled));
         assert_eq!(parsed.class_names, Some(vec!["cat".into(), "dog".into()]));
-        assert_eq!((parsed.preprocess.height, parsed.preprocess.mean), (384, [0.5; 3]));
+        let preprocess = parsed.preprocess.unwrap();
+        assert_eq!((preprocess.height, preprocess.mean), (384, [0.5; 3]));
     }
 
     #[test]
     fn what_cannot_be_computed_is_refused_by_name() {
         let refused = |args: &str| {
-            let text = format!(r#"{{"architecture": "vit_base_patch16_224", "model_args": {{{args}}}}}"#);
+            let text =
+                format!(r#"{{"architecture": "vit_base_patch16_224", "model_args": {{{args}}}}}"#);
             read(&text).unwrap_err()
         };
         for (args, says) in [
@@ -248,8 +257,12 @@ mod tests {
         let error = read(r#"{"architecture": "vit_base_patch16_225"}"#).unwrap_err();
         assert!(error.contains("the nearest one is vit_base_patch16_224"), "{error}");
         let error = read(r#"{"architecture": "convnext_base"}"#).unwrap_err();
-        assert!(error.contains("`architecture` is \"convnext_base\"") && !error.contains("nearest"));
-        let error = read(r#"{"architecture": "vit_base_patch16_224", "num_classes": 3, "label_names": ["a"]}"#);
+        assert!(
+            error.contains("`architecture` is \"convnext_base\"") && !error.contains("nearest")
+        );
+        let error = read(
+            r#"{"architecture": "vit_base_patch16_224", "num_classes": 3, "label_names": ["a"]}"#,
+        );
         assert!(error.unwrap_err().contains("`label_names` holds 1 names for 3 classes"));
     }
 }

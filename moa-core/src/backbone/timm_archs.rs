@@ -1,7 +1,7 @@
 //! The architectures of timm's `vision_transformer.py` and `deit.py` that have a
 //! class token, a learned position table and plain blocks, from timm 1.0.31.
 
-use super::config::MlpKind;
+use super::kinds::MlpKind;
 
 /// Name, image size, patch size, widths, and what else sets it apart.
 #[derive(Clone, Copy, Debug)]

@@ -43,7 +43,9 @@ pub(super) fn preprocess(
         None | Some("bicubic") => Interpolation::Bicubic,
         Some("bilinear") => Interpolation::Bilinear,
         Some(_) => {
-            return Err(keys.unsupported("interpolation", "\"bicubic\" and \"bilinear\" are supported"));
+            return Err(
+                keys.unsupported("interpolation", "\"bicubic\" and \"bilinear\" are supported")
+            );
         }
     };
     Ok(Preprocess {

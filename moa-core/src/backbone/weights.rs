@@ -4,9 +4,8 @@
 //! wanted, so a checkpoint never lies in memory twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path, PathBuf};
+use std::io::SeekFrom;
+use std::path::PathBuf;
 
 use safetensors::tensor::Dtype;
 use sha2::{Digest, Sha256};
@@ -15,15 +14,9 @@ use super::detect::Layout;
 use super::error::{BackboneError, Result};
 use super::folder::Folder;
 use super::header::read_header;
-use super::json::Keys;
 use super::raw::{DiskTensor, RawTensor, decode};
-
-/// One file of weights.
-#[derive(Clone)]
-enum Source {
-    Disk(PathBuf),
-    Memory(PathBuf, &'static [u8]),
-}
+use super::shards::{absent, shards};
+use super::source::Source;
 
 /// Where a tensor lies.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +74,8 @@ impl Weights {
         for (tensor, (dtype, shape, start, length)) in header {
             let entry = Entry { dtype, shape, start, length, source: number };
             if self.entries.insert(tensor.clone(), entry).is_some() {
-                let reason = format!("tensor `{tensor}` is also in another shard; fetch the files again");
+                let reason =
+                    format!("tensor `{tensor}` is also in another shard; fetch the files again");
                 return Err(BackboneError::damaged(&path, reason));
             }
         }
@@ -129,7 +123,8 @@ impl Weights {
         let source = self.sources.get(entry.source).ok_or_else(missing)?;
         let mut bytes = vec![0; entry.length];
         let (mut reader, _) = source.open()?;
-        let read = reader.seek(SeekFrom::Start(entry.start)).and_then(|_| reader.read_exact(&mut bytes));
+        let read =
+            reader.seek(SeekFrom::Start(entry.start)).and_then(|_| reader.read_exact(&mut bytes));
         read.map_err(BackboneError::io(source.path()))?;
         Ok(DiskTensor { dtype: entry.dtype, shape: entry.shape.clone(), bytes })
     }
@@ -169,65 +164,5 @@ impl Weights {
             several => Sha256::digest(several.concat()).to_vec(),
         };
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-}
-
-/// A file that can be read from any place.
-trait ReadSeek: Read + Seek {}
-impl<T: Read + Seek> ReadSeek for T {}
-
-impl Source {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Disk(path) | Self::Memory(path, _) => path,
-        }
-    }
-
-    /// The file at its beginning, and its length.
-    fn open(&self) -> Result<(Box<dyn ReadSeek>, u64)> {
-        match self {
-            Self::Disk(path) => {
-                let file = File::open(path).map_err(BackboneError::io(path))?;
-                let length = file.metadata().map_err(BackboneError::io(path))?.len();
-                Ok((Box::new(file), length))
-            }
-            Self::Memory(_, bytes) => Ok((Box::new(std::io::Cursor::new(*bytes)), bytes.len() as u64)),
-        }
-    }
-}
-
-/// Tensor to file, from an index; every file must be in the same folder.
-fn shards(folder: &Folder, index: &str) -> Result<BTreeMap<String, String>> {
-    let (path, map) = (folder.file(index), folder.json(index)?);
-    let keys = Keys::new(&path, &map);
-    let table = keys.table("weight_map")?;
-    let table = table.ok_or_else(|| keys.bad("weight_map", "is missing; fetch the index again"))?;
-    let mut shards = BTreeMap::new();
-    for tensor in table.keys() {
-        let file = table.text(tensor)?.unwrap_or_default();
-        let mut parts = Path::new(file).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            return Err(table.unsupported(tensor, "shards must be in the folder of the index"));
-        }
-        if !folder.has(file) {
-            return Err(table.bad(tensor, format!("is in {file}, which is not there; fetch this shard")));
-        }
-        shards.insert(tensor.to_owned(), file.to_owned());
-    }
-    match shards.is_empty() {
-        true => Err(keys.bad("weight_map", "names no tensor; fetch the index again")),
-        false => Ok(shards),
-    }
-}
-
-/// Why there are no weights.
-fn absent(folder: &Folder, target: String) -> BackboneError {
-    let pickled = |name: &String| {
-        [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end)) && name != "training_args.bin"
-    };
-    let path = folder.path().into();
-    match folder.names().into_iter().find(pickled) {
-        Some(pickle) => BackboneError::Pickle { path, pickle, target },
-        None => BackboneError::folder(path, format!("there is no {target}, nor an index of shards")),
     }
 }

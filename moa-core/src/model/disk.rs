@@ -73,7 +73,9 @@ fn write_as(path: &Path, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Re
     for (name, tensor) in tensors {
         let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let raw: Vec<u8> = match dtype {
-            Dtype::F16 => values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+            Dtype::F16 => {
+                values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect()
+            }
             _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
         bytes.push((name, tensor.dims().to_vec(), raw));

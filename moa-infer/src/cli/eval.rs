@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 /// Measure accuracy, confusion and calibration on a dataset
 #[derive(clap::Args)]
-#[command(after_help = "Example: moa-infer eval runs/pacs/best --data PACS --dataset pacs --test-env sketch --split in")]
+#[command(
+    after_help = "Example: moa-infer eval runs/pacs/best --data PACS --dataset pacs --test-env sketch --split in"
+)]
 pub struct Eval {
     /// Adapter folder
     adapter: PathBuf,
@@ -82,7 +84,11 @@ impl Eval {
             let metrics = evaluate(&predictor, &samples, classes.len(), options, |_| false)?;
             results.extend(metrics.map(|m| (name.clone(), m)));
         }
-        if self.json { print_json(&results, classes) } else { print_text(&results, classes) }
+        if self.json {
+            print_json(&results, classes)
+        } else {
+            print_text(&results, classes)
+        }
         Ok(())
     }
 
@@ -93,7 +99,8 @@ impl Eval {
         predictor: &Predictor,
     ) -> Result<Vec<(PathBuf, usize)>> {
         let all = &dataset.envs[env].samples;
-        let training = predictor.card.as_ref().map(|card| card.training.clone()).unwrap_or_default();
+        let training =
+            predictor.card.as_ref().map(|card| card.training.clone()).unwrap_or_default();
         let holdout = self.holdout.unwrap_or(training.holdout);
         let trial_seed = self.trial_seed.unwrap_or(training.trial_seed);
         let target = training.test_envs.contains(&dataset.envs[env].name);

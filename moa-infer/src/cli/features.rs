@@ -45,7 +45,9 @@ impl Features {
         println!("{} x {} -> {}", features.paths.len(), features.dim, self.out.display());
         match features.failed.len() {
             0 => Ok(()),
-            n => Err(Exit { code: FAILED, message: format!("{n} images could not be read") }.into()),
+            n => {
+                Err(Exit { code: FAILED, message: format!("{n} images could not be read") }.into())
+            }
         }
     }
 }

@@ -1,5 +1,33 @@
-//! TEMP
-/// x
+//! `moa-infer merge`
+
+use crate::exit::usage;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Fold an adapter into its backbone
+///
+/// Exact for LoRA, KAdaptation and methods that train the backbone itself; a
+/// routed mixture has no single matrix and is refused.
 #[derive(clap::Args)]
-pub struct Merge {}
-impl Merge { pub fn run(self) -> anyhow::Result<()> { Ok(()) } }
+#[command(after_help = "Example: moa-infer merge runs/lora/best --out merged/")]
+pub struct Merge {
+    /// Adapter folder
+    adapter: PathBuf,
+    /// Folder to write, in the backbone's own layout
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Where the adapter's backbone is: a name or a folder
+    #[arg(long, value_name = "SPEC")]
+    backbone: Option<String>,
+}
+
+impl Merge {
+    pub fn run(self) -> Result<()> {
+        if self.out.exists() {
+            return Err(usage(format!("{} exists; choose another --out", self.out.display())));
+        }
+        crate::merge::merge(&self.adapter, self.backbone.as_deref(), &self.out)?;
+        println!("{}", self.out.display());
+        Ok(())
+    }
+}

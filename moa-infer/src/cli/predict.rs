@@ -118,7 +118,8 @@ impl Predict {
         });
         match (format, best) {
             (Format::Jsonl, Ok(best)) => {
-                let entry = |&(i, p): &(usize, f32)| json!({"index": i, "label": labels[i], "prob": p});
+                let entry =
+                    |&(i, p): &(usize, f32)| json!({"index": i, "label": labels[i], "prob": p});
                 let topk: Vec<_> = best.iter().map(entry).collect();
                 writeln!(out, "{}", json!({"path": shown, "topk": topk}))?;
             }

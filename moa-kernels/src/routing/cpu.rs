@@ -18,7 +18,7 @@ pub fn softmax<T: Real>(row: &mut [T]) {
         sum += *v;
     }
     for v in row.iter_mut() {
-        *v = *v / sum;
+        *v /= sum;
     }
 }
 
@@ -42,7 +42,7 @@ pub fn choose<T: Real>(noisy: &[T], experts: usize, gating: Gating) -> Chosen<T>
         }
         if gating.renormalise {
             let sum = gates.iter().fold(T::zero(), |sum, &g| sum + g);
-            gates.iter_mut().for_each(|g| *g = *g / sum);
+            gates.iter_mut().for_each(|g| *g /= sum);
         }
     });
     Chosen { probs, indices, gates }

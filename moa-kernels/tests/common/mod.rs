@@ -1,7 +1,7 @@
 //! One battery for every operation: values against the plain reference in both
 //! precisions, gradients against central differences of the reference, nothing
 //! computed for what is frozen, the same bits on any number of threads.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use moa_kernels::reference::{differences, worst};

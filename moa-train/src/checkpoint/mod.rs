@@ -48,7 +48,13 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// If something cannot be written; earlier checkpoints stay as they are.
-pub fn write(dir: &Path, adapter: &AdapterFolder, adam: &Adam, state: &State, keep: usize) -> Result<()> {
+pub fn write(
+    dir: &Path,
+    adapter: &AdapterFolder,
+    adam: &Adam,
+    state: &State,
+    keep: usize,
+) -> Result<()> {
     let name = format!("step-{}", state.step);
     let target = dir.join(&name);
     replace_dir(&target, |folder| -> Result<()> {
@@ -60,7 +66,8 @@ pub fn write(dir: &Path, adapter: &AdapterFolder, adam: &Adam, state: &State, ke
     .with_context(|| format!("checkpoint {} not written", target.display()))?;
     let pointer = dir.join(format!(".{LATEST}.new"));
     write_synced(&pointer, &(name + "\n"))?;
-    fs::rename(&pointer, dir.join(LATEST)).with_context(|| dir.join(LATEST).display().to_string())?;
+    fs::rename(&pointer, dir.join(LATEST))
+        .with_context(|| dir.join(LATEST).display().to_string())?;
     for old in list(dir)?.into_iter().rev().skip(keep) {
         let _ = fs::remove_dir_all(old.1);
     }

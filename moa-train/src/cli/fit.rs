@@ -121,12 +121,17 @@ impl Fit {
                     println!("{result}");
                 } else {
                     let percent = 100.0 * accuracy;
-                    println!("best validation accuracy {percent:.1} % at step {step}: {}", best.display());
+                    println!(
+                        "best validation accuracy {percent:.1} % at step {step}: {}",
+                        best.display()
+                    );
                 }
                 Ok(())
             }
             Outcome::Interrupted(step) => {
-                let message = format!("interrupted after step {step}; the same command with --resume goes on");
+                let message = format!(
+                    "interrupted after step {step}; the same command with --resume goes on"
+                );
                 Err(Exit { code: INTERRUPTED, message }.into())
             }
         }

@@ -60,7 +60,10 @@ impl List {
         for name in registry::names() {
             let known = registry::find(name)?;
             match self.json {
-                true => println!("{}", json!({"backbone": name, "repo": known.repo, "licence": known.licence})),
+                true => println!(
+                    "{}",
+                    json!({"backbone": name, "repo": known.repo, "licence": known.licence})
+                ),
                 false => println!("{name:32} {}  ({})", known.repo, known.licence),
             }
         }

@@ -23,7 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Fit(fit::Fit),
+    Fit(Box<fit::Fit>),
     List(list::List),
     Report(report::Report),
     Tiny(tiny::Tiny),
@@ -55,5 +55,7 @@ pub fn on_big_stack<T: Send + 'static>(
     f: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(f)?;
-    thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("this is a fault of moa-train; please report it")))
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("this is a fault of moa-train; please report it")))
 }

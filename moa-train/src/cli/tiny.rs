@@ -12,7 +12,7 @@ pub struct Tiny {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Optimiser steps
-    #[arg(long, value_name = "N", default_value_t = 3000)]
+    #[arg(long, value_name = "N", default_value_t = 2400)]
     steps: u64,
     /// Images per step
     #[arg(long, value_name = "N", default_value_t = 64)]

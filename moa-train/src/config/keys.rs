@@ -4,7 +4,11 @@
 /// Key, default as TOML (empty if there is none), meaning.
 pub const KEYS: &[(&str, &str, &str)] = &[
     ("backbone.spec", "", "backbone: a name (`list backbones`) or a folder (--backbone)"),
-    ("method.name", "\"paper/kadaptation-moa\"", "preset that fills the other method keys (--method)"),
+    (
+        "method.name",
+        "\"paper/kadaptation-moa\"",
+        "preset that fills the other method keys (--method)",
+    ),
     ("method.trains", "", "backbone tensors that train: nothing, biases, linears, everything"),
     ("method.blocks", "", "\"all\", \"every-two\", \"last-two\" or a list of block numbers"),
     ("method.linears", "", "some of \"qkv\", \"proj\", \"fc1\", \"fc2\""),
@@ -23,7 +27,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("method.router.aux_weight", "", "factor of the balance loss"),
     ("method.router.aux_threshold", "", "kth or max: the gate that the load compares with"),
     ("method.router.temperature", "", "cosine: logarithm of the initial scale"),
-    ("data.dataset", "\"folder\"", "pacs, vlcs, office_home, terra_incognita, domain_net or folder (--dataset)"),
+    (
+        "data.dataset",
+        "\"folder\"",
+        "pacs, vlcs, office_home, terra_incognita, domain_net or folder (--dataset)",
+    ),
     ("data.root", "", "folder of the dataset (--data)"),
     ("data.test_env", "", "environments held out (--test-env)"),
     ("data.holdout", "0.2", "share of every environment kept out for validation"),

@@ -80,9 +80,11 @@ impl Layers {
     /// If it cannot be read, is not TOML, or has an unknown key.
     pub fn file(&mut self, path: &Path) -> Result<()> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{name}: {e}")))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{name}: {e}")))?;
         let table: Table = text.parse().map_err(|e: toml::de::Error| {
-            let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+            let line =
+                e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
             ConfigError(format!("{name}, line {line}: {}", e.message()))
         })?;
         self.table("", &table, &name)
@@ -191,9 +193,15 @@ fn is_fraction(key: &str) -> bool {
     let number = |value: &str| value.contains('.') || value.contains('e');
     let default = KEYS.iter().find(|(k, _, _)| *k == key).map_or("", |(_, default, _)| default);
     (number(default) && default.parse::<f64>().is_ok())
-        || ["adapter.scale", "adapter.dropout", "router.noise", "router.aux_weight", "router.temperature"]
-            .iter()
-            .any(|end| key == format!("method.{end}"))
+        || [
+            "adapter.scale",
+            "adapter.dropout",
+            "router.noise",
+            "router.aux_weight",
+            "router.temperature",
+        ]
+        .iter()
+        .any(|end| key == format!("method.{end}"))
 }
 
 fn flatten(prefix: &str, table: &Table, put: &mut impl FnMut(&str, &Value)) {
@@ -262,8 +270,16 @@ mod tests {
             result.unwrap_err().to_string()
         };
         assert_eq!(fails("optim.rl=1"), "--set: unknown key `optim.rl`; did you mean `optim.lr`?");
-        assert!(fails("optim.lr=fast").starts_with("--set: optim.lr: invalid type"), "{}", fails("optim.lr=fast"));
-        assert!(fails("optim.kind=sgd").contains("unknown variant `sgd`"), "{}", fails("optim.kind=sgd"));
+        assert!(
+            fails("optim.lr=fast").starts_with("--set: optim.lr: invalid type"),
+            "{}",
+            fails("optim.lr=fast")
+        );
+        assert!(
+            fails("optim.kind=sgd").contains("unknown variant `sgd`"),
+            "{}",
+            fails("optim.kind=sgd")
+        );
         assert!(fails("method.name=kadaptaton").contains("did you mean `kadaptation`?"));
         assert_eq!(fails("optim.lr=-1"), "optim.lr must be above 0");
         assert!(fails("steps").contains("write `key=value`"));

@@ -38,8 +38,7 @@ pub fn run(
         progress(&data.dataset.envs[env].name);
         let (classes, batch) = (data.dataset.classes.len(), config.eval.batch);
         let threads = config.data.workers;
-        let metrics =
-            evaluate(predictor, &samples, classes, (batch, threads), |_| stop.is_set())?;
+        let metrics = evaluate(predictor, &samples, classes, (batch, threads), |_| stop.is_set())?;
         Ok(metrics.map(|m| m.accuracy))
     };
     let mut envs = Vec::new();

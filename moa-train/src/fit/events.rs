@@ -86,7 +86,10 @@ mod tests {
         }
         fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\":1,\"lo").unwrap();
         truncate(&path, 3).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n"
+        );
         truncate(&dir.path().join("none.jsonl"), 3).unwrap();
     }
 }

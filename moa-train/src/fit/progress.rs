@@ -25,7 +25,9 @@ impl Progress {
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
             let template = "{bar:24} {pos}/{len}  {msg}  {eta} left";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()),
+            );
             bar.set_position(first);
             bar.reset_eta();
             bar
@@ -77,8 +79,9 @@ fn usage(losses: &Losses) -> String {
         losses.usage.values().filter_map(|c| c.get(e)).map(|&n| n as u64).sum()
     };
     let total: u64 = (0..experts).map(sum).sum();
-    let shares: Vec<String> =
-        (0..experts).map(|e| format!("{:.0}", 100.0 * sum(e) as f64 / total.max(1) as f64)).collect();
+    let shares: Vec<String> = (0..experts)
+        .map(|e| format!("{:.0}", 100.0 * sum(e) as f64 / total.max(1) as f64))
+        .collect();
     format!("  experts {} %", shares.join("/"))
 }
 

@@ -144,7 +144,13 @@ impl Run {
     ///
     /// # Errors
     /// If the folder cannot be written or its checkpoints are damaged.
-    pub fn start(plan: Plan, dir: &Path, resume: bool, config_text: &str, silent: bool) -> Result<Self> {
+    pub fn start(
+        plan: Plan,
+        dir: &Path,
+        resume: bool,
+        config_text: &str,
+        silent: bool,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         let mut adam = Adam::new(&plan.config.optim, plan.model.trainable())?;
         let mut state = State::default();
@@ -156,7 +162,11 @@ impl Run {
                 anyhow::ensure!(*hash == plan.backbone.sha256, "the run used another backbone");
                 for (name, var) in plan.model.trainable() {
                     let tensor = found.adapter.tensors.get(name);
-                    var.set(&tensor.with_context(|| format!("`{name}` is missing"))?.to_device(var.device())?)?;
+                    var.set(
+                        &tensor
+                            .with_context(|| format!("`{name}` is missing"))?
+                            .to_device(var.device())?,
+                    )?;
                 }
                 adam.restore(found.optimizer, found.state.step)?;
                 state = found.state;
@@ -327,7 +337,9 @@ impl Run {
                 checkpoint_freq: Some(config.train.eval_every),
                 uda_holdout_fraction: 0.0,
                 env_names: match data.dataset.kind {
-                    DatasetKind::Folder => data.names(0..data.dataset.envs.len()).unwrap_or_default(),
+                    DatasetKind::Folder => {
+                        data.names(0..data.dataset.envs.len()).unwrap_or_default()
+                    }
                     _ => Vec::new(),
                 },
                 extra: Map::new(),

@@ -22,7 +22,8 @@ impl StopFlag {
         #[cfg(unix)]
         signals.push(signal_hook::consts::SIGUSR1);
         for signal in signals {
-            signal_hook::flag::register(signal, flag.0.clone()).context("cannot listen to signals")?;
+            signal_hook::flag::register(signal, flag.0.clone())
+                .context("cannot listen to signals")?;
         }
         Ok(flag)
     }

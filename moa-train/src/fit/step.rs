@@ -84,7 +84,8 @@ pub fn step_losses(
 fn first_bad_place(model: &Classifier, images: &Tensor, random: &dyn Random) -> Result<String> {
     let pass = Pass::train(random);
     let Stages { embedded, blocks, tokens, pooled } = model.vit.stages(images, &pass)?;
-    let mut parts = vec![("input image".to_string(), images.clone()), ("patch_embed".into(), embedded)];
+    let mut parts =
+        vec![("input image".to_string(), images.clone()), ("patch_embed".into(), embedded)];
     parts.extend(blocks.into_iter().enumerate().map(|(i, t)| (format!("blocks.{i}"), t)));
     parts.extend([("norm".to_string(), tokens), ("pooled feature".to_string(), pooled)]);
     for (name, tensor) in parts {
@@ -117,8 +118,7 @@ pub fn step(
         let shape = (batch.labels.len(), 3, height, width);
         images += batch.labels.len();
         let input = Tensor::from_vec(batch.pixels, shape, device)?;
-        let seeded =
-            Seeded { seed: config.train.seed, step: (step * accumulate + micro) as u32 };
+        let seeded = Seeded { seed: config.train.seed, step: (step * accumulate + micro) as u32 };
         let losses = step_losses(model, &input, &batch.labels, &seeded, share, &mut gradients)?;
         total.ce += losses.ce * share;
         total.balance += losses.balance * share;

@@ -46,8 +46,10 @@ impl Adam {
         let correct1 = 1.0 - BETA1.powf(self.steps as f64);
         let correct2 = (1.0 - BETA2.powf(self.steps as f64)).sqrt();
         for (name, var) in tensors {
-            let gradient = gradients.get(name).with_context(|| format!("no gradient of `{name}`"))?;
-            let (m, v) = self.moments.get_mut(name).with_context(|| format!("no state of `{name}`"))?;
+            let gradient =
+                gradients.get(name).with_context(|| format!("no gradient of `{name}`"))?;
+            let (m, v) =
+                self.moments.get_mut(name).with_context(|| format!("no state of `{name}`"))?;
             let mut value = var.as_detached_tensor();
             let mut gradient = gradient.clone();
             if self.weight_decay != 0.0 {
@@ -81,7 +83,11 @@ impl Adam {
         for (name, (m, v)) in &mut self.moments {
             for (slot, key) in [(m, format!("m.{name}")), (v, format!("v.{name}"))] {
                 let found = tensors.remove(&key).with_context(|| format!("`{key}` is missing"))?;
-                anyhow::ensure!(found.dims() == slot.dims(), "`{key}` has shape {:?}", found.dims());
+                anyhow::ensure!(
+                    found.dims() == slot.dims(),
+                    "`{key}` has shape {:?}",
+                    found.dims()
+                );
                 *slot = found.to_dtype(slot.dtype())?.to_device(slot.device())?;
             }
         }

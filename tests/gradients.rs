@@ -1,0 +1,164 @@
+//! Whole-model gradients in f64 against central differences, for every method
+//! and through every block.
+//!
+//! A layer norm or softmax that cuts the graph leaves gradients that are wrong
+//! but not zero, because the residual stream goes around it; only this notices.
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Tensor};
+use moa_core::adapter::{AuxThreshold, Init};
+use moa_core::backbone::Backbone;
+use moa_core::method::{Blocks, LinearName, Method, names, preset};
+use moa_core::model::{Build, Classifier, initial};
+use moa_core::pass::{Pass, Seeded};
+use moa_kernels::cross_entropy::cross_entropy;
+use moa_kernels::rng::{Key, Purpose};
+use moa_train::fit::step_losses;
+use moa_train::optim::Gradients;
+use std::path::Path;
+
+const CLASSES: usize = 3;
+const IMAGES: usize = 4;
+const STEP: f64 = 1e-5;
+
+/// Small backbones of every kind of block: plain, CLIP, layer scale and
+/// registers, SwiGLU-free average pooling.
+const BACKBONES: &[&str] =
+    &["timm_plain", "timm_clip_quickgelu", "timm_dinov2_reg", "timm_avgpool"];
+
+struct Case {
+    model: Classifier,
+    images: Tensor,
+    labels: Vec<u32>,
+    random: Seeded,
+}
+
+impl Case {
+    fn new(backbone: &str, mut method: Method) -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/backbones");
+        let backbone = Backbone::open(&dir.join(backbone)).unwrap();
+        // Sizes that fit a width of 32 or 48, and a router that all tokens do not agree on.
+        if let Some(adapter) = &mut method.adapter {
+            adapter.t = 8;
+        }
+        if let Some(router) = &mut method.router {
+            router.dim = 12;
+            router.noise = 4.0;
+            router.aux_weight = 0.1;
+            router.aux_threshold = AuxThreshold::Kth;
+        }
+        let image_size = backbone.config.image_size;
+        let mut tensors = initial(&method, &backbone.config, CLASSES, 3).unwrap();
+        for (name, tensor) in &mut tensors {
+            // What starts at zero (or nearly) is filled, so that nothing is dead.
+            let small = name.ends_with(".up")
+                || name.ends_with("adapter_bias")
+                || name.starts_with("shared.")
+                || name.ends_with("router.sim");
+            if small {
+                let noise = Init::Normal(0.5).draw(name, tensor.dims(), 7).unwrap();
+                *tensor = noise.to_dtype(DType::F32).unwrap();
+            }
+        }
+        let device = &Device::Cpu;
+        let build =
+            Build { backbone: &backbone, method: &method, image_size, dtype: DType::F64, device };
+        let model = build.adapted(&tensors, 0.1, true).unwrap();
+        let (h, w) = image_size;
+        let mut draws = Key::new(9, Purpose::Init, 0).draws(1);
+        let pixels: Vec<f64> = (0..IMAGES * 3 * h * w).map(|_| draws.normal()).collect();
+        let images = Tensor::from_vec(pixels, (IMAGES, 3, h, w), device).unwrap();
+        let labels = (0..IMAGES).map(|i| (i % CLASSES) as u32).collect();
+        Self { model, images, labels, random: Seeded { seed: 5, step: 2 } }
+    }
+
+    fn loss(&self) -> f64 {
+        let pass = Pass::train(&self.random);
+        let logits = self.model.logits(&self.images, &pass).unwrap().unwrap();
+        let ce = cross_entropy(&logits, &self.labels).unwrap();
+        let balance = pass.balance().unwrap();
+        let scalar = |t: &Tensor| t.to_scalar::<f64>().unwrap();
+        scalar(&ce) + balance.map_or(0.0, |b| scalar(&b))
+    }
+
+    /// Which expert each token goes to: differences across a change of it mean nothing.
+    fn choices(&self) -> Vec<Vec<u32>> {
+        let pass = Pass::train(&self.random).watching();
+        self.model.logits(&self.images, &pass).unwrap();
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1().unwrap();
+        pass.routings().iter().map(|(_, r)| flat(&r.indices)).collect()
+    }
+
+    fn check(&self, label: &str) {
+        let mut gradients = Gradients::new();
+        let (images, labels) = (&self.images, &self.labels);
+        let losses =
+            step_losses(&self.model, images, labels, &self.random, 1.0, &mut gradients).unwrap();
+        assert!((losses.total() - self.loss()).abs() < 1e-12, "{label}: the loss differs");
+        for (layer, counts) in &losses.usage {
+            assert!(counts.iter().all(|&n| n > 0), "{label}: an expert of {layer} got no token");
+        }
+        let mut draws = Key::new(1, Purpose::Init, 0).draws(2);
+        for name in self.model.trainable().keys() {
+            let gradient: Vec<f64> = gradients[name].flatten_all().unwrap().to_vec1().unwrap();
+            let size = gradient.iter().fold(0f64, |m, v| m.max(v.abs()));
+            assert!(size.is_finite() && size > 0.0, "{label}: {name} has a gradient of {size}");
+            for _ in 0..3 {
+                let i = draws.below(gradient.len() as u32) as usize;
+                if let Some(wanted) = self.difference(name, i) {
+                    let gap = (gradient[i] - wanted).abs();
+                    let allowed = 1e-6 * wanted.abs().max(size).max(1e-2);
+                    assert!(
+                        gap < allowed,
+                        "{label}: {name}[{i}] is {}, differences say {wanted}",
+                        gradient[i]
+                    );
+                }
+            }
+        }
+    }
+
+    /// Central difference of the loss; `None` if a token changes its expert.
+    fn difference(&self, name: &str, i: usize) -> Option<f64> {
+        let var = &self.model.trainable()[name];
+        let values: Vec<f64> = var.flatten_all().unwrap().to_vec1().unwrap();
+        let before = self.choices();
+        let at = |offset: f64| {
+            let mut moved = values.clone();
+            moved[i] += offset;
+            var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+            (self.loss(), self.choices() == before)
+        };
+        let ((above, same_above), (below, same_below)) = (at(STEP), at(-STEP));
+        at(0.0);
+        (same_above && same_below).then_some((above - below) / (2.0 * STEP))
+    }
+}
+
+#[test]
+fn every_method_through_every_block() {
+    for name in names() {
+        let method = preset(name).unwrap();
+        if method.adapter.is_none() {
+            Case::new("timm_plain", method).check(name);
+            continue;
+        }
+        // Gradients must cross every kind of adapted layer. Behind the last block's
+        // attention only the class token counts, too few tokens for four experts.
+        let all = LinearName::ALL.to_vec();
+        let early = Blocks::List(vec![0, 1]);
+        for (blocks, linears) in [(Blocks::All, vec![LinearName::Qkv]), (early, all)] {
+            let method = Method { blocks, linears, ..method.clone() };
+            Case::new("timm_plain", method).check(name);
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_backbone() {
+    for backbone in BACKBONES {
+        for name in ["full", "kadaptation-moa", "lora"] {
+            Case::new(backbone, preset(name).unwrap()).check(&format!("{name} on {backbone}"));
+        }
+    }
+}

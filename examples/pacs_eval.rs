@@ -31,7 +31,7 @@ struct Args {
 
 /// Settings that make the demo short; real data gets the paper's.
 const DEMO: &[&str] =
-    &["train.steps=60", "train.batch_per_env=16", "train.eval_every=20", "checkpoint.every=60"];
+    &["train.steps=60", "train.batch_per_env=16", "train.eval_every=30", "checkpoint.every=60"];
 
 fn main() -> std::process::ExitCode {
     moa_infer::exit::report("pacs_eval", on_big_stack(|| run(Args::parse())))
@@ -49,9 +49,12 @@ fn run(args: Args) -> Result<()> {
         }
     };
     let entries = [
-        Entry { method: "linear-probe", set: &["optim.lr=3e-3"] },
-        Entry { method: "lora", set: if demo { &["optim.lr=1e-3"] } else { &[] } },
-        Entry { method: "kadaptation-moa", set: if demo { &["optim.lr=1e-3"] } else { &[] } },
+        Entry {
+            method: "linear-probe",
+            set: &[if demo { "optim.lr=3e-3" } else { "optim.lr=1e-3" }],
+        },
+        Entry { method: "lora", set: if demo { &["optim.lr=3e-3"] } else { &[] } },
+        Entry { method: "kadaptation-moa", set: if demo { &["optim.lr=3e-3"] } else { &[] } },
     ];
     let own: Vec<&str> = args.set.iter().map(String::as_str).collect();
     let set = if demo { [DEMO, &own].concat() } else { own };

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceSpec {
-    /// The first CUDA device, else Metal, else the CPU.
+    /// The fastest device that the kernels of this release run on: the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -37,26 +37,28 @@ impl FromStr for DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// Opens the device. An explicit one that is not there is an error, never a
+    /// Opens the device. An explicit one that cannot be used is an error, never a
     /// silent run on the CPU.
     ///
     /// # Errors
-    /// If this program was built without the feature, or the device does not answer.
+    /// If this program was built without the feature, the device does not answer,
+    /// or `moa-kernels` has no kernels for it.
     pub fn open(self) -> Result<Device> {
-        match self {
-            DeviceSpec::Cpu => Ok(Device::Cpu),
-            DeviceSpec::Cuda(n) if cfg!(feature = "cuda") => {
-                Device::new_cuda(n).map_err(|e| Error::device(format!("cuda:{n}"), e))
+        let (name, opened) = match self {
+            DeviceSpec::Auto | DeviceSpec::Cpu => return Ok(Device::Cpu),
+            DeviceSpec::Cuda(_) if !cfg!(feature = "cuda") => {
+                return Err(Error::DeviceFeature("cuda"));
             }
-            DeviceSpec::Cuda(_) => Err(Error::DeviceFeature("cuda")),
-            DeviceSpec::Metal if cfg!(feature = "metal") => {
-                Device::new_metal(0).map_err(|e| Error::device("metal".into(), e))
+            DeviceSpec::Metal if !cfg!(feature = "metal") => {
+                return Err(Error::DeviceFeature("metal"));
             }
-            DeviceSpec::Metal => Err(Error::DeviceFeature("metal")),
-            DeviceSpec::Auto => {
-                let candidates = [DeviceSpec::Cuda(0), DeviceSpec::Metal];
-                Ok(candidates.iter().find_map(|c| c.open().ok()).unwrap_or(Device::Cpu))
-            }
+            DeviceSpec::Cuda(n) => (format!("cuda:{n}"), Device::new_cuda(n)),
+            DeviceSpec::Metal => ("metal".to_string(), Device::new_metal(0)),
+        };
+        let device = opened.map_err(|e| Error::device(name.clone(), e.to_string()))?;
+        match moa_kernels::supports(&device) {
+            true => Ok(device),
+            false => Err(Error::device(name, "this release has no kernels for it".into())),
         }
     }
 }

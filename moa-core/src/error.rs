@@ -130,8 +130,8 @@ impl Error {
         Error::Adapter { path: path.into(), reason: reason.into() }
     }
 
-    pub(crate) fn device(name: String, error: candle_core::Error) -> Self {
-        let reason = error.to_string().lines().next().unwrap_or_default().to_string();
+    pub(crate) fn device(name: String, reason: String) -> Self {
+        let reason = reason.lines().next().unwrap_or_default().to_string();
         Error::Device { name, reason }
     }
 }

@@ -40,3 +40,8 @@ pub mod residual;
 pub mod rng;
 pub mod router;
 pub mod routing;
+
+/// True if every operation runs on a device.
+pub fn supports(device: &candle_core::Device) -> bool {
+    device.is_cpu()
+}

@@ -58,7 +58,8 @@ impl Study<'_> {
     }
 
     fn folder(&self, entry: &Entry<'_>, env: &str) -> PathBuf {
-        self.out.join(entry.method.replace('/', "-")).join(env)
+        // One level, as DomainBed's collector reads a sweep.
+        self.out.join(format!("{}_{env}", entry.method.replace('/', "-")))
     }
 
     fn one(&self, entry: &Entry<'_>, env: &str, dir: &Path, stop: &StopFlag) -> Result<String> {

@@ -39,7 +39,7 @@ fn fit(data: &Path, out: &Path, more: &[&str]) -> Output {
     let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
     let mut args = vec!["fit", "--data", data, "--test-env", "sketch", "--backbone", "tiny"];
     args.extend(["--method", "linear-probe", "--out", out, "--steps", "1"]);
-    args.extend(["--set", "train.batch_per_env=64", "--device", "cpu"]);
+    args.extend(["--set", "train.batch_per_env=64"]);
     args.extend(more);
     train(&args)
 }

@@ -17,7 +17,7 @@
 //! | [`router`] | cosine scores of experts |
 //! | [`routing`] | noise, softmax, top-k gates, balance loss |
 //! | [`lora`], [`kronecker`] | frozen linear plus routed experts |
-//! | [`reference`] | the same in plain `f64` loops, to test against |
+//! | [`mod@reference`] | the same in plain `f64` loops, to test against |
 //! | [`memory`] | the allocator's habits |
 //! | [`rng`] | the one source of randomness |
 //!

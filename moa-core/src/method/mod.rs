@@ -1,6 +1,6 @@
 //! Methods: which tensors train, as data.
 //!
-//! A [`Method`] is read from TOML ([`presets`]), checked against a backbone, and
+//! A [`Method`] is read from TOML ([`preset`]), checked against a backbone, and
 //! names every trainable tensor with its shape and initial value.
 
 mod config;

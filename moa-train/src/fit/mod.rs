@@ -1,8 +1,9 @@
 //! The training loop.
 //!
-//! [`Run::prepare`] opens data and backbone and builds the model, [`Run::fit`]
-//! trains it: a step at a time ([`step`]), evaluated now and then
-//! ([`evaluation`]), written to the run folder ([`events`], [`crate::checkpoint`]).
+//! [`Plan`] opens data and backbone and builds the model; a [`Run`] trains it in
+//! its folder, a step at a time (`step.rs`), evaluated now and then
+//! (`evaluation.rs`), written to `events.jsonl`, `results.jsonl` and
+//! [checkpoints](crate::checkpoint).
 
 mod data;
 mod evaluation;

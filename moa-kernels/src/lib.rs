@@ -38,6 +38,7 @@ pub mod memory;
 pub mod reference;
 pub mod residual;
 pub mod rng;
+mod routed;
 pub mod router;
 pub mod routing;
 

@@ -7,6 +7,7 @@ use super::DropConnect;
 use super::delta::Sizes;
 use crate::cpu::gemm::{Into, Threads, View, gemm};
 use crate::cpu::{BLOCK, Real, Scattered, column_sums, dot};
+use crate::routed::{Experts, Grads, Layer};
 use rayon::prelude::*;
 
 /// What is fixed for one call.
@@ -18,26 +19,26 @@ pub struct Settings {
     pub drop: DropConnect,
 }
 
-/// One layer applied to one batch of tokens.
-pub struct Layer<'a, T> {
-    pub x: &'a [T],
-    pub theta: &'a [T],
-    pub weight: &'a [T],
-    pub gates: &'a [T],
-    pub indices: &'a [u32],
-    pub settings: &'a Settings,
-}
+impl Experts for Settings {
+    const NAME: &'static str = "moa-routed-kronecker";
 
-pub struct Grads<T> {
-    pub x: Option<Vec<T>>,
-    pub gates: Vec<T>,
-    pub theta: Vec<T>,
+    fn out(&self) -> usize {
+        self.sizes.out
+    }
+
+    fn forward<T: Real>(layer: &Layer<'_, T, Self>, base_bias: Option<&[T]>) -> Vec<T> {
+        layer.forward(base_bias)
+    }
+
+    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: bool) -> Grads<T> {
+        layer.backward(dy, wants_x)
+    }
 }
 
 /// `(token, place in gates)` of every token that chose an expert, in order.
 type Members = Vec<(usize, usize)>;
 
-impl<T: Real> Layer<'_, T> {
+impl<T: Real> Layer<'_, T, Settings> {
     fn tokens(&self) -> usize {
         self.x.len() / self.settings.sizes.width
     }
@@ -77,7 +78,7 @@ impl<T: Real> Layer<'_, T> {
         self.gates[place] * T::from_f64(self.settings.scale)
     }
 
-    pub fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
+    fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
         let sizes = &self.settings.sizes;
         let factors = sizes.factors(self.theta);
         let mut constant = base_bias.map_or(vec![T::zero(); sizes.out], <[T]>::to_vec);
@@ -100,7 +101,7 @@ impl<T: Real> Layer<'_, T> {
         y
     }
 
-    pub fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
+    fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
         let (sizes, tokens) = (&self.settings.sizes, self.tokens());
         let (width, out, t) = (sizes.width, sizes.out, sizes.t);
         let factors = sizes.factors(self.theta);

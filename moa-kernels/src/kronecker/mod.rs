@@ -6,9 +6,10 @@ mod mask;
 
 pub use mask::{DropConnect, keep_mask};
 
-use crate::cpu::{Real, by_float, data, element, tensor, with_data};
+use crate::cpu::{by_float, tensor, with_data};
+use crate::routed::Routed;
 use crate::routing::Routing;
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 
 /// The tensors that all experts, and all layers, share.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ pub fn routed_kronecker(
     }
     flat.extend(bias.cloned());
     let sizes = delta::Sizes { width, out, t, ranks };
-    let op = RoutedKronecker {
+    let op = Routed {
         weight: weight.detach().contiguous()?,
         base_bias: base_bias.map(Tensor::detach),
         routing: routing.clone(),
@@ -126,77 +127,4 @@ pub fn materialise(shared: &Shared, expert: &Expert) -> Result<Tensor> {
         let factors = sizes.factors(theta);
         tensor(sizes.delta(&factors.outer(), &factors.inner(0)), (t * a, t * b), &shared.left)
     }))
-}
-
-struct RoutedKronecker {
-    weight: Tensor,
-    base_bias: Option<Tensor>,
-    routing: Routing,
-    settings: cpu::Settings,
-}
-
-impl RoutedKronecker {
-    /// Calls `f` with everything that is the same forward and backward.
-    fn with_layer<T: Real, R>(
-        &self,
-        x: &[T],
-        theta: &[T],
-        f: impl FnOnce(cpu::Layer<'_, T>) -> Result<R>,
-    ) -> Result<R> {
-        let indices = self.routing.indices.flatten_all()?.to_vec1::<u32>()?;
-        with_data(&self.weight, |weight| {
-            with_data(&self.routing.gates, |gates| {
-                let settings = &self.settings;
-                f(cpu::Layer { x, theta, weight, gates, indices: &indices, settings })
-            })
-        })
-    }
-}
-
-impl CustomOp3 for RoutedKronecker {
-    fn name(&self) -> &'static str {
-        "moa-routed-kronecker"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        _scores: &CpuStorage,
-        _ls: &Layout,
-        theta: &CpuStorage,
-        lt: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let shape = (lx.dims()[0], self.settings.sizes.out);
-        by_float!(x.dtype(), "routed_kronecker", T => {
-            let base = self.base_bias.as_ref().map(|b| b.to_vec1::<T>()).transpose()?;
-            self.with_layer::<T, _>(data(x, lx)?, data(theta, lt)?, |layer| {
-                Ok(element(layer.forward(base.as_deref()), shape))
-            })
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        scores: &Tensor,
-        theta: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        by_float!(x.dtype(), "routed_kronecker", T => with_data::<T, _>(x, |x_| {
-            with_data(theta, |t| with_data(dy, |g| self.with_layer::<T, _>(x_, t, |layer| {
-                let grads = layer.backward(g, x.track_op());
-                let dscores = match scores.track_op() {
-                    true => Some(crate::routing::score_grad(&self.routing, &grads.gates)?),
-                    false => None,
-                };
-                Ok((
-                    grads.x.map(|g| tensor(g, x.shape(), x)).transpose()?,
-                    dscores.map(|g| tensor(g, scores.shape(), scores)).transpose()?,
-                    theta.track_op().then(|| tensor(grads.theta, theta.shape(), theta)).transpose()?,
-                ))
-            })))
-        }))
-    }
 }

@@ -5,6 +5,7 @@
 
 use crate::cpu::gemm::{Into, Threads, View, gemm};
 use crate::cpu::{BLOCK, Real, column_sums};
+use crate::routed::{Experts, Grads, Layer};
 use rayon::prelude::*;
 
 /// The sizes of one layer.
@@ -17,21 +18,20 @@ pub struct Sizes {
     pub scale: f64,
 }
 
-/// One layer applied to one batch of tokens.
-pub struct Layer<'a, T> {
-    pub x: &'a [T],
-    /// `down`, `up` of each expert in turn, then the bias.
-    pub theta: &'a [T],
-    pub weight: &'a [T],
-    pub gates: &'a [T],
-    pub indices: &'a [u32],
-    pub sizes: &'a Sizes,
-}
+impl Experts for Sizes {
+    const NAME: &'static str = "moa-routed-lora";
 
-pub struct Grads<T> {
-    pub x: Option<Vec<T>>,
-    pub gates: Vec<T>,
-    pub theta: Vec<T>,
+    fn out(&self) -> usize {
+        self.out
+    }
+
+    fn forward<T: Real>(layer: &Layer<'_, T, Self>, base_bias: Option<&[T]>) -> Vec<T> {
+        layer.forward(base_bias)
+    }
+
+    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: bool) -> Grads<T> {
+        layer.backward(dy, wants_x)
+    }
 }
 
 /// All experts side by side.
@@ -42,25 +42,25 @@ struct Banks<T> {
     up: Vec<T>,
 }
 
-impl<T: Real> Layer<'_, T> {
+impl<T: Real> Layer<'_, T, Sizes> {
     fn tokens(&self) -> usize {
-        self.x.len() / self.sizes.width
+        self.x.len() / self.settings.width
     }
 
     fn total_rank(&self) -> usize {
-        self.sizes.ranks.iter().sum()
+        self.settings.ranks.iter().sum()
     }
 
     /// First rank column and number of rank columns of an expert.
     fn columns(&self, expert: usize) -> (usize, usize) {
-        (self.sizes.ranks[..expert].iter().sum(), self.sizes.ranks[expert])
+        (self.settings.ranks[..expert].iter().sum(), self.settings.ranks[expert])
     }
 
     fn banks(&self) -> Banks<T> {
-        let (Sizes { width, out, .. }, total) = (self.sizes, self.total_rank());
+        let (Sizes { width, out, .. }, total) = (self.settings, self.total_rank());
         let mut banks = Banks { down: Vec::new(), up: vec![T::zero(); out * total] };
         let mut at = 0;
-        for e in 0..self.sizes.ranks.len() {
+        for e in 0..self.settings.ranks.len() {
             let (first, rank) = self.columns(e);
             let (down, rest) = self.theta[at..].split_at(rank * width);
             banks.down.extend_from_slice(down);
@@ -80,8 +80,8 @@ impl<T: Real> Layer<'_, T> {
     fn shrink(&self, banks: &Banks<T>) -> Vec<T> {
         let (tokens, total) = (self.tokens(), self.total_rank());
         let mut h = vec![T::zero(); tokens * total];
-        let down = self.view(&banks.down, total, self.sizes.width);
-        let x = self.view(self.x, tokens, self.sizes.width);
+        let down = self.view(&banks.down, total, self.settings.width);
+        let x = self.view(self.x, tokens, self.settings.width);
         gemm(&mut h, total, Into::Set, x, down.t(), Threads::All);
         h
     }
@@ -90,7 +90,7 @@ impl<T: Real> Layer<'_, T> {
     /// expert was not chosen.
     fn gate(&self, h: &[T]) -> Vec<T> {
         let (total, k) = (self.total_rank(), self.top_k());
-        let scale = T::from_f64(self.sizes.scale);
+        let scale = T::from_f64(self.settings.scale);
         let mut hg = vec![T::zero(); h.len()];
         let rows = hg.par_chunks_mut(total).zip(h.par_chunks(total)).enumerate();
         rows.with_min_len(BLOCK).for_each(|(t, (hg, h))| {
@@ -109,8 +109,8 @@ impl<T: Real> Layer<'_, T> {
         self.indices.len() / self.tokens().max(1)
     }
 
-    pub fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
-        let (Sizes { out, bias, .. }, total) = (self.sizes, self.total_rank());
+    fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
+        let (Sizes { out, bias, .. }, total) = (self.settings, self.total_rank());
         let mut constant = base_bias.map_or(vec![T::zero(); *out], <[T]>::to_vec);
         if *bias {
             let own = &self.theta[self.theta.len() - out..];
@@ -124,8 +124,8 @@ impl<T: Real> Layer<'_, T> {
         y
     }
 
-    pub fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
-        let (&Sizes { width, out, scale, .. }, total) = (self.sizes, self.total_rank());
+    fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
+        let (&Sizes { width, out, scale, .. }, total) = (self.settings, self.total_rank());
         let (tokens, k) = (self.tokens(), self.top_k());
         let banks = self.banks();
         let h = self.shrink(&banks);
@@ -160,14 +160,14 @@ impl<T: Real> Layer<'_, T> {
         gemm(&mut dup, total, Into::Set, g.t(), self.view(&hg, tokens, total), Threads::All);
 
         let mut theta = Vec::with_capacity(self.theta.len());
-        for e in 0..self.sizes.ranks.len() {
+        for e in 0..self.settings.ranks.len() {
             let (first, rank) = self.columns(e);
             theta.extend_from_slice(&ddown[first * width..(first + rank) * width]);
             for row in dup.chunks(total) {
                 theta.extend_from_slice(&row[first..first + rank]);
             }
         }
-        if self.sizes.bias {
+        if self.settings.bias {
             theta.extend(column_sums(dy, out));
         }
         Grads { x: dx, gates, theta }

@@ -1,0 +1,114 @@
+//! What LoRA and Kronecker layers share: the candle operation around a frozen
+//! linear layer with routed experts.
+
+use crate::cpu::{Real, by_float, data, element, tensor, with_data};
+use crate::routing::{Routing, score_grad};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+
+/// One layer applied to one batch of tokens.
+pub(crate) struct Layer<'a, T, S> {
+    /// `[tokens, in]`
+    pub x: &'a [T],
+    /// All trainable tensors of the layer, one after the other.
+    pub theta: &'a [T],
+    /// `[out, in]`
+    pub weight: &'a [T],
+    /// `[tokens, top_k]`
+    pub gates: &'a [T],
+    /// `[tokens, top_k]`
+    pub indices: &'a [u32],
+    /// Sizes and settings of this kind of expert.
+    pub settings: &'a S,
+}
+
+/// Gradients of one layer.
+pub(crate) struct Grads<T> {
+    pub x: Option<Vec<T>>,
+    pub gates: Vec<T>,
+    pub theta: Vec<T>,
+}
+
+/// A kind of expert.
+pub(crate) trait Experts: Sized + Send + Sync {
+    /// Name of the operation.
+    const NAME: &'static str;
+    /// Outputs of the layer.
+    fn out(&self) -> usize;
+    /// The layer's output, `[tokens, out]`.
+    fn forward<T: Real>(layer: &Layer<'_, T, Self>, base_bias: Option<&[T]>) -> Vec<T>;
+    /// The gradients from that of the output; of `x` only if wanted.
+    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: bool) -> Grads<T>;
+}
+
+/// The operation; its arguments are `x`, the router's scores and theta.
+pub(crate) struct Routed<S> {
+    pub weight: Tensor,
+    pub base_bias: Option<Tensor>,
+    pub routing: Routing,
+    pub settings: S,
+}
+
+impl<S: Experts> Routed<S> {
+    /// Calls `f` with everything that is the same forward and backward.
+    fn with_layer<T: Real, R>(
+        &self,
+        x: &[T],
+        theta: &[T],
+        f: impl FnOnce(&Layer<'_, T, S>) -> Result<R>,
+    ) -> Result<R> {
+        let indices = &self.routing.indices.flatten_all()?.to_vec1::<u32>()?;
+        with_data(&self.weight, |weight| {
+            with_data(&self.routing.gates, |gates| {
+                f(&Layer { x, theta, weight, gates, indices, settings: &self.settings })
+            })
+        })
+    }
+}
+
+impl<S: Experts> CustomOp3 for Routed<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        _scores: &CpuStorage,
+        _ls: &Layout,
+        theta: &CpuStorage,
+        lt: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = (lx.dims()[0], self.settings.out());
+        by_float!(x.dtype(), S::NAME, T => {
+            let base = self.base_bias.as_ref().map(|b| b.to_vec1::<T>()).transpose()?;
+            self.with_layer::<T, _>(data(x, lx)?, data(theta, lt)?, |layer| {
+                Ok(element(S::forward(layer, base.as_deref()), shape))
+            })
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        scores: &Tensor,
+        theta: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        by_float!(x.dtype(), S::NAME, T => with_data::<T, _>(x, |x_| {
+            with_data(theta, |t| with_data(dy, |g| self.with_layer::<T, _>(x_, t, |layer| {
+                let grads = S::backward(layer, g, x.track_op());
+                let dscores = match scores.track_op() {
+                    true => Some(score_grad(&self.routing, &grads.gates)?),
+                    false => None,
+                };
+                Ok((
+                    grads.x.map(|g| tensor(g, x.shape(), x)).transpose()?,
+                    dscores.map(|g| tensor(g, scores.shape(), scores)).transpose()?,
+                    theta.track_op().then(|| tensor(grads.theta, theta.shape(), theta)).transpose()?,
+                ))
+            })))
+        }))
+    }
+}

@@ -4,6 +4,8 @@
 //!     cargo run --release --example pacs_eval
 //!     cargo run --release --example pacs_eval -- --data PACS --backbone vit-tiny/
 
+#![allow(clippy::print_stdout)] // a short program for people
+
 use anyhow::{Context, Result};
 use clap::Parser;
 use moa_train::cli::on_big_stack;

@@ -15,6 +15,7 @@ pub mod adapter;
 pub mod backbone;
 pub mod device;
 pub mod error;
+pub mod files;
 pub mod image;
 pub mod method;
 pub mod model;

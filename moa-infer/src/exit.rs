@@ -1,6 +1,9 @@
 //! Exit codes of both programs: 0 done, 1 failed, 2 usage or configuration,
 //! 75 interrupted and resumable.
 
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The run failed.
@@ -25,6 +28,24 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     Exit { code: USAGE, message: message.into() }.into()
 }
 
+/// Refuses to write over something; an empty folder is nothing.
+///
+/// # Errors
+/// If `path` is a file or a folder that holds something.
+pub fn require_free(path: &Path) -> anyhow::Result<()> {
+    let empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    match path.exists() && !empty {
+        true => Err(usage(format!("{} exists; choose another --out", path.display()))),
+        false => Ok(()),
+    }
+}
+
+/// Prints a line on stderr. Unlike `eprintln!` it does not panic when nobody reads
+/// it any more: a run must not die with the terminal that it reports to.
+pub fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Prints an error as one line on stderr and turns a result into an exit code.
 pub fn report(program: &str, result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
@@ -34,7 +55,7 @@ pub fn report(program: &str, result: anyhow::Result<()>) -> ExitCode {
     let code = error.chain().find_map(|e| e.downcast_ref::<Exit>()).map_or(FAILED, |e| e.code);
     let line = one_line(&error);
     if !line.is_empty() {
-        eprintln!("{program}: {line}");
+        note(format_args!("{program}: {line}"));
     }
     ExitCode::from(code)
 }

@@ -2,9 +2,8 @@
 
 use crate::evaluate::{batches, rows};
 use crate::predictor::Predictor;
-use anyhow::{Context, Result};
-use std::fs;
-use std::io::Write;
+use anyhow::Result;
+use moa_core::files::write_whole;
 use std::path::{Path, PathBuf};
 
 /// Pooled features of many images.
@@ -52,6 +51,13 @@ impl Features {
     /// # Errors
     /// If the ending is another one, or a file cannot be written.
     pub fn write(&self, out: &Path) -> Result<()> {
+        let index_path = out.with_extension("json");
+        if !replaceable(&index_path) {
+            anyhow::bail!(
+                "{} is something else than an index of features; choose another --out",
+                index_path.display()
+            );
+        }
         let raw: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let shape = vec![self.paths.len(), self.dim];
         let bytes = match out.extension().and_then(|e| e.to_str()) {
@@ -66,8 +72,15 @@ impl Features {
         write_whole(out, &bytes)?;
         let paths: Vec<_> = self.paths.iter().map(|p| p.to_string_lossy()).collect();
         let index = serde_json::json!({"paths": paths, "shape": [self.paths.len(), self.dim]});
-        write_whole(&out.with_extension("json"), format!("{index}\n").as_bytes())
+        Ok(write_whole(&index_path, format!("{index}\n"))?)
     }
+}
+
+/// True if there is no file, or an index that an earlier call wrote.
+fn replaceable(index: &Path) -> bool {
+    let Ok(bytes) = std::fs::read(index) else { return !index.exists() };
+    let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+    value.is_some_and(|v| v.get("paths").is_some() && v.get("shape").is_some())
 }
 
 /// A little-endian `f32` array in numpy's format, version 1.0.
@@ -82,19 +95,6 @@ fn npy(shape: &[usize], raw: &[u8]) -> Vec<u8> {
     header.push('\n');
     let length = (header.len() as u16).to_le_bytes();
     [b"\x93NUMPY\x01\x00", length.as_slice(), header.as_bytes(), raw].concat()
-}
-
-/// Writes a file beside its name, then renames it: whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().context("the output needs a file name")?.to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.new-{}", std::process::id()));
-    let result = fs::File::create(&new)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&new, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    result.with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

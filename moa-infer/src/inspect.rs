@@ -1,10 +1,11 @@
 //! What is in a folder.
 
 use crate::evaluate::batches;
+use crate::exit::note;
 use crate::predictor::Predictor;
-use crate::spec::open_backbone;
+use crate::spec::{is_adapter, open_backbone};
 use anyhow::Result;
-use moa_core::model::{AdapterFolder, CONFIG_FILE};
+use moa_core::model::AdapterFolder;
 use moa_core::pass::Pass;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -28,13 +29,13 @@ pub struct Description {
 pub fn describe(path: &Path) -> Result<Description> {
     let mut facts = Vec::new();
     let mut tensors = BTreeMap::new();
-    if path.join(CONFIG_FILE).is_file() {
+    if is_adapter(path) {
         let AdapterFolder { card, tensors: held } =
             AdapterFolder::read(path).map_err(|e| crate::spec::located(path, e))?;
         tensors.extend(held.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
         let backbone = &card.backbone;
         let trained = card.method.parameters(&backbone.vit);
-        facts.push(("method", card.method.name.clone()));
+        facts.push(("method", card.method.label()));
         facts.push(("trained", format!("{trained} parameters besides the head")));
         facts.push(("classes", card.classes.join(", ")));
         facts.push(("backbone", format!("{} (sha256 {:.12}...)", backbone.spec, backbone.sha256)));
@@ -44,7 +45,7 @@ pub fn describe(path: &Path) -> Result<Description> {
             facts.push(("dataset", t.dataset.clone()));
             facts.push(("trained on", t.train_envs.join(", ")));
             facts.push(("held out", t.test_envs.join(", ")));
-            facts.push(("step", t.step.to_string()));
+            facts.push(("after step", (t.step + 1).to_string()));
             facts.push(("seeds", format!("{} (splits {})", t.seed, t.trial_seed)));
         }
     } else {
@@ -83,7 +84,7 @@ pub fn usage(
         for (_, image) in images {
             match image {
                 Ok(pixels) => inputs.push(pixels),
-                Err(error) => eprintln!("{error}"),
+                Err(error) => note(error),
             }
         }
         if inputs.is_empty() {

@@ -10,8 +10,9 @@ use crate::spec::{located, open_backbone, recorded};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use moa_core::backbone::{Backbone, DiskTensor, HeadKind, Layout, RawTensor};
+use moa_core::files::{replace_dir, write_synced};
 use moa_core::method::Method;
-use moa_core::model::{AdapterFolder, Card, replace_dir};
+use moa_core::model::{AdapterFolder, Card};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -148,8 +149,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()>
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let mut value: Value = serde_json::from_str(&text)?;
     change(value.as_object_mut().context("not a JSON object")?);
-    fs::write(path, serde_json::to_string_pretty(&value)? + "\n")
-        .with_context(|| path.display().to_string())
+    Ok(write_synced(path, serde_json::to_string_pretty(&value)? + "\n")?)
 }
 
 fn name_classes(config: &mut Map<String, Value>, layout: Layout, card: &Card) {

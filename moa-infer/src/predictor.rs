@@ -1,11 +1,11 @@
 //! A classifier ready for images.
 
-use crate::spec::{self, open_backbone};
+use crate::spec::{self, is_adapter, open_backbone};
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
 use moa_core::backbone::Backbone;
 use moa_core::image::{Preprocess, Rgb};
-use moa_core::model::{AdapterFolder, Build, CONFIG_FILE, Card, Classifier};
+use moa_core::model::{AdapterFolder, Build, Card, Classifier};
 use moa_core::pass::Pass;
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl Predictor {
     /// # Errors
     /// If something is missing, damaged, or made for something else.
     pub fn open(path: &Path, backbone: Option<&str>, device: &Device) -> Result<Self> {
-        if !path.join(CONFIG_FILE).is_file() {
+        if !is_adapter(path) {
             let spec = path.to_string_lossy();
             if !path.exists() && !spec::is_known(&spec) {
                 anyhow::bail!("{spec}: no such adapter folder, backbone folder or backbone name");

@@ -72,6 +72,9 @@ impl<T> Drop for Prefetch<T> {
     }
 }
 
+/// The most worker threads that can be asked for.
+pub const MAX_WORKERS: usize = 256;
+
 /// The number of worker threads for a setting where 0 means one per core.
 pub fn workers(setting: usize) -> usize {
     match setting {

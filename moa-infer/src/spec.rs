@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use moa_core::backbone::{Backbone, registry};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The name of the backbone inside the program.
 pub const TINY: &str = "tiny";
@@ -30,8 +30,12 @@ pub fn open_backbone(spec: &str) -> Result<Backbone> {
     if path.exists() {
         anyhow::bail!("{spec}: a backbone is a folder, with its config file beside the weights");
     }
-    let near = registry::find(spec).err().map(|e| e.to_string()).unwrap_or_default();
-    anyhow::bail!("{spec}: no such folder; {near}");
+    let names = registry::names().into_iter().chain([TINY]);
+    let hint = match moa_core::suggest::nearest(spec, names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`moa-train list backbones` names the known ones".into(),
+    };
+    anyhow::bail!("{spec}: no such backbone folder or name; {hint}");
 }
 
 /// The backbone inside the program: a small ViT pretrained on drawings; see
@@ -47,6 +51,13 @@ pub fn tiny() -> Result<Backbone> {
     Ok(Backbone::from_bytes(TINY, FILES)?)
 }
 
+/// True if a folder is to be read as an adapter: it is one, or the folder of a run
+/// that has one inside (which the error of reading it then says).
+pub fn is_adapter(path: &Path) -> bool {
+    let holds = |dir: &Path| dir.join(moa_core::model::CONFIG_FILE).is_file();
+    holds(path) || holds(&path.join("best"))
+}
+
 /// True if `spec` is a name rather than a folder.
 pub fn is_known(spec: &str) -> bool {
     spec == TINY || registry::find(spec).is_ok()
@@ -58,8 +69,13 @@ pub fn recorded(spec: &str) -> String {
     if is_known(spec) {
         return spec.into();
     }
-    let whole: Option<PathBuf> = std::fs::canonicalize(spec).ok();
-    whole.map_or(spec.into(), |p| p.to_string_lossy().into_owned())
+    whole(spec)
+}
+
+/// The whole path of a folder that is there; else what was given.
+pub fn whole(path: &str) -> String {
+    let whole = std::fs::canonicalize(path).ok().and_then(|p| p.to_str().map(String::from));
+    whole.unwrap_or_else(|| path.into())
 }
 
 /// Adds the folder to an error that names only a tensor.

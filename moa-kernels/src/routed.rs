@@ -5,6 +5,32 @@ use crate::cpu::{Real, by_float, data, element, tensor, with_data};
 use crate::routing::{Routing, score_grad};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
+/// Checks what every kind of routed layer is given; `name` is the operation's.
+pub(crate) fn check(
+    name: &str,
+    x: &Tensor,
+    weight: &Tensor,
+    biases: [Option<&Tensor>; 2],
+    routing: &Routing,
+    experts: usize,
+) -> Result<()> {
+    let (tokens, width) = x.dims2()?;
+    let out = weight.dim(0)?;
+    if weight.dims() != [out, width]
+        || routing.tokens() != tokens
+        || routing.experts() != experts
+        || biases.into_iter().flatten().any(|b| b.dims() != [out])
+    {
+        candle_core::bail!(
+            "{name}: x {:?}, weight {:?}, {experts} experts and scores {:?} do not fit",
+            x.shape(),
+            weight.shape(),
+            routing.scores.shape()
+        );
+    }
+    Ok(())
+}
+
 /// One layer applied to one batch of tokens.
 pub(crate) struct Layer<'a, T, S> {
     /// `[tokens, in]`

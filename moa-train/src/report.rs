@@ -1,14 +1,20 @@
 //! `report.md` and `report.html` of many runs.
 
+mod remarks;
+
+pub use remarks::remarks;
+
 use crate::protocol::record::Record;
 use crate::protocol::report::Report;
 use crate::protocol::results::read_sweep;
 use crate::protocol::select::Rule;
 use crate::protocol::table::Table;
-use anyhow::{Context, Result};
+use anyhow::Result;
+use moa_infer::exit::note;
 use std::path::Path;
 
-/// Reads every `results.jsonl` below `dir` and writes both reports into it.
+/// Reads every `results.jsonl` below `dir`, writes both reports into it and notes
+/// on stderr what a reader must know.
 ///
 /// # Errors
 /// If a results file is damaged, there is none, or a report cannot be written.
@@ -16,13 +22,16 @@ pub fn write(dir: &Path, title: &str) -> Result<Report> {
     let records = read_sweep(dir)?;
     anyhow::ensure!(!records.is_empty(), "{}: no results to report", dir.display());
     let report = Report::new(&records);
+    let about: Vec<String> = protocol(&records).into_iter().chain(remarks(&records)).collect();
+    remarks(&records).iter().for_each(note);
+    let lines = about.join("  \n");
     let files = [
-        ("report.md", format!("# {title}\n\n{}\n{}", protocol(&records), report.to_markdown())),
-        ("report.html", html(title, &records, &report)),
+        ("report.md", format!("# {title}\n\n{lines}\n\n{}", report.to_markdown())),
+        ("report.html", html(title, &about, &report)),
     ];
     for (name, text) in files {
         let path = dir.join(name);
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+        moa_core::files::write_whole(&path, text)?;
     }
     Ok(report)
 }
@@ -33,7 +42,7 @@ pub fn tables(report: &Report, rule: Rule) -> impl Iterator<Item = &Table> {
 }
 
 /// Splits and seeds behind the numbers.
-fn protocol(records: &[Record]) -> String {
+fn protocol(records: &[Record]) -> Vec<String> {
     let mut lines: Vec<String> = records
         .iter()
         .map(|r| {
@@ -49,7 +58,7 @@ fn protocol(records: &[Record]) -> String {
         .collect();
     lines.sort();
     lines.dedup();
-    lines.join("  \n") + "\n"
+    lines
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;\
@@ -58,10 +67,10 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;ma
     th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #555}\
     p{color:#444}";
 
-fn html(title: &str, records: &[Record], report: &Report) -> String {
+fn html(title: &str, about: &[String], report: &Report) -> String {
     let mut body = format!("<h1>{}</h1>\n", escaped(title));
-    for line in protocol(records).lines() {
-        body.push_str(&format!("<p>{}</p>\n", escaped(line.trim())));
+    for line in about {
+        body.push_str(&format!("<p>{}</p>\n", escaped(line)));
     }
     body.push_str(
         "<p>Accuracy in percent on the environment that was left out: mean &plusmn; standard \

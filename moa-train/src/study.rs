@@ -81,7 +81,7 @@ impl Study<'_> {
         let run = Run::start(Plan::new(config)?, dir, saved.is_some(), &text, true)?;
         match run.fit(stop).with_context(|| dir.display().to_string())? {
             Outcome::Done { best: (accuracy, step) } => {
-                Ok(format!("validation {:.1} % at step {step}", 100.0 * accuracy))
+                Ok(format!("validation {:.1} % after step {}", 100.0 * accuracy, step + 1))
             }
             Outcome::Interrupted(_) => {
                 let message = "interrupted; the same command goes on".to_string();

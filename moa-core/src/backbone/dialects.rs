@@ -75,7 +75,7 @@ pub(super) static DIALECTS: &[Dialect] = &[
     Dialect {
         layouts: &[Layout::HfVit],
         prefixes: &["vit.", ""],
-        rows: &[HF_OUTSIDE_BLOCKS, HF_VIT],
+        rows: &[HF_OUTSIDE_BLOCKS, HF_ATTENTION, HF_VIT],
         ignored: &["pooler.", "embeddings.mask_token"],
     },
     // The names of transformers >= 5.9 in memory, found in files not written by
@@ -89,7 +89,7 @@ pub(super) static DIALECTS: &[Dialect] = &[
     Dialect {
         layouts: &[Layout::HfDinov2, Layout::HfDinov2WithRegisters],
         prefixes: &["dinov2.", "dinov2_with_registers.", ""],
-        rows: &[HF_OUTSIDE_BLOCKS, DINOV2_BLOCKS, DINOV2],
+        rows: &[HF_OUTSIDE_BLOCKS, HF_ATTENTION, DINOV2_BLOCKS, DINOV2],
         ignored: &["embeddings.mask_token"],
     },
     Dialect {
@@ -152,8 +152,8 @@ const HF_OUTSIDE_BLOCKS: &[Row] = &[
     same("head", &["/classifier"]),
 ];
 
-const HF_VIT: &[Row] = &[
-    same("blocks.#.norm1", &["encoder.layer.#.layernorm_before"]),
+/// ViT and Dinov2 on disk.
+const HF_ATTENTION: &[Row] = &[
     same(
         "blocks.#.attn.qkv",
         &[
@@ -163,6 +163,10 @@ const HF_VIT: &[Row] = &[
         ],
     ),
     same("blocks.#.attn.proj", &["encoder.layer.#.attention.output.dense"]),
+];
+
+const HF_VIT: &[Row] = &[
+    same("blocks.#.norm1", &["encoder.layer.#.layernorm_before"]),
     same("blocks.#.norm2", &["encoder.layer.#.layernorm_after"]),
     same("blocks.#.mlp.fc1", &["encoder.layer.#.intermediate.dense"]),
     same("blocks.#.mlp.fc2", &["encoder.layer.#.output.dense"]),
@@ -190,15 +194,6 @@ const DINOV2_BLOCKS: &[Row] = &[
 ];
 
 const DINOV2: &[Row] = &[
-    same(
-        "blocks.#.attn.qkv",
-        &[
-            "encoder.layer.#.attention.attention.query",
-            "encoder.layer.#.attention.attention.key",
-            "encoder.layer.#.attention.attention.value",
-        ],
-    ),
-    same("blocks.#.attn.proj", &["encoder.layer.#.attention.output.dense"]),
     same("blocks.#.mlp.swiglu.fc1", &["encoder.layer.#.mlp.weights_in"]),
     same("blocks.#.mlp.swiglu.fc2", &["encoder.layer.#.mlp.weights_out"]),
 ];

@@ -5,6 +5,7 @@ use crate::adapter::{AdapterConfig, AdapterKind, RouterConfig};
 use crate::backbone::VitConfig;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Which tensors of the backbone itself train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,26 @@ impl Method {
         }
     }
 
+    /// The preset's name and every value that is not the preset's:
+    /// `lora-moa+blocks=all+router.top_k=2`. What a table calls the method.
+    pub fn label(&self) -> String {
+        let flat = |method: &Method| {
+            let mut all = BTreeMap::new();
+            if let Ok(table) = toml::Table::try_from(method) {
+                flatten("", &table, &mut all);
+            }
+            all
+        };
+        let preset = super::preset(&self.name).map(|preset| flat(&preset)).unwrap_or_default();
+        let mut label = self.name.clone();
+        for (key, value) in flat(self) {
+            if key != "name" && !preset.is_empty() && preset.get(&key) != Some(&value) {
+                label.push_str(&format!("+{key}={value}"));
+            }
+        }
+        label
+    }
+
     /// True if `which` of block `index` is one of the placed linears.
     pub fn places(&self, which: LinearName, index: usize, depth: usize) -> bool {
         self.linears.contains(&which) && self.blocks.contains(index, depth)
@@ -78,6 +99,11 @@ impl Method {
             && let Some(block) = list.iter().find(|&&b| b >= config.depth)
         {
             return fail(format!("there is no block {block}; the backbone has {}", config.depth));
+        }
+        let whole =
+            self.adapter.is_none() && matches!(self.trains, Trains::Nothing | Trains::Everything);
+        if whole && (!self.linears.is_empty() || self.blocks != Blocks::All) {
+            return fail("`linears` and `blocks` do not apply: no linear layer is chosen".into());
         }
         let placed =
             self.adapter.is_some() || matches!(self.trains, Trains::Biases | Trains::Linears);
@@ -130,6 +156,18 @@ impl Method {
                 fail("`router.temperature` is not finite".into())
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Values by their keys joined with dots, as short text.
+fn flatten(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, all),
+            value => {
+                all.insert(format!("{prefix}{name}"), value.to_string().replace(['"', ' '], ""));
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::head::{Head, HeadInput};
 use crate::adapter::Init;
 use crate::backbone::{Backbone, HeadKind, VitConfig};
 use crate::error::{Error, Result};
-use crate::method::{Method, Trains};
+use crate::method::Method;
 use crate::param::Store;
 use crate::pass::Pass;
 use crate::vit::Vit;
@@ -191,10 +191,5 @@ impl Classifier {
     pub fn trainable_parameters(&self) -> usize {
         let body = self.trainable.iter().filter(|(name, _)| !name.starts_with("head."));
         body.map(|(_, var)| var.elem_count()).sum()
-    }
-
-    /// True if nothing but the head trains, so that features never change.
-    pub fn is_probe(&self) -> bool {
-        self.method.adapter.is_none() && self.method.trains == Trains::Nothing
     }
 }

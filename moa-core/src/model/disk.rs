@@ -88,9 +88,7 @@ fn write_as(path: &Path, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Re
     }
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     let file = safetensors::serialize(views, Some(metadata)).map_err(fail)?;
-    let mut out = std::fs::File::create(path).map_err(Error::io(path))?;
-    std::io::Write::write_all(&mut out, &file).map_err(Error::io(path))?;
-    out.sync_all().map_err(Error::io(path))
+    crate::files::write_synced(path, file)
 }
 
 /// Reads all tensors of a safetensors file as `f32`.

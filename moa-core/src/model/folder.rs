@@ -6,13 +6,14 @@
 use super::disk::{on_disk, peft_config, read_tensors, write_tensors};
 use crate::backbone::{Layout, VitConfig};
 use crate::error::{Error, Result};
+use crate::files::{replace_dir, write_synced};
 use crate::image::Preprocess;
 use crate::method::Method;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Name of the tensor file.
 pub const TENSOR_FILE: &str = "adapter_model.safetensors";
@@ -41,6 +42,8 @@ pub struct BackboneRef {
 pub struct Training {
     /// Dataset.
     pub dataset: String,
+    /// Hash of the names of its images, which decide its splits.
+    pub data_sha256: String,
     /// Environments it was trained on.
     pub train_envs: Vec<String>,
     /// Environments held out.
@@ -114,7 +117,11 @@ impl AdapterFolder {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(CONFIG_FILE);
         if !path.is_file() {
-            let reason = format!("not an adapter folder: it has no {CONFIG_FILE}");
+            let best = dir.join("best");
+            let reason = match best.join(CONFIG_FILE).is_file() {
+                true => format!("a run folder; its adapter is {}", best.display()),
+                false => format!("not an adapter folder: it has no {CONFIG_FILE}"),
+            };
             return Err(Error::adapter(dir, reason));
         }
         let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
@@ -180,44 +187,5 @@ impl AdapterFolder {
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text =
         serde_json::to_string_pretty(value).map_err(|e| Error::adapter(path, e.to_string()))?;
-    let mut file = fs::File::create(path).map_err(Error::io(path))?;
-    std::io::Write::write_all(&mut file, (text + "\n").as_bytes()).map_err(Error::io(path))?;
-    file.sync_all().map_err(Error::io(path))
-}
-
-/// Fills a folder beside `dir`, then puts it in the place of `dir`.
-///
-/// # Errors
-/// What `fill` returns, or the reason why folders cannot be made or renamed; the
-/// unfinished folder is removed.
-pub fn replace_dir<E: From<Error>>(
-    dir: &Path,
-    fill: impl FnOnce(&Path) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
-    let beside = |tag: &str| -> PathBuf {
-        let name = dir.file_name().unwrap_or_default().to_string_lossy();
-        dir.with_file_name(format!(".{name}.{tag}-{}", std::process::id()))
-    };
-    let (new, old) = (beside("new"), beside("old"));
-    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(Error::io(parent))?;
-    let _ = fs::remove_dir_all(&new); // left by a process of this number that was killed
-    fs::create_dir(&new).map_err(Error::io(&new))?;
-    let result = fill(&new).and_then(|()| {
-        let _ = fs::remove_dir_all(&old);
-        if dir.exists() {
-            fs::rename(dir, &old).map_err(Error::io(dir))?;
-        }
-        if let Err(source) = fs::rename(&new, dir) {
-            let _ = fs::rename(&old, dir); // put the old one back
-            return Err(Error::Io { path: dir.into(), source }.into());
-        }
-        let _ = fs::remove_dir_all(&old);
-        fs::File::open(parent).and_then(|d| d.sync_all()).map_err(Error::io(parent))?;
-        Ok(())
-    });
-    if result.is_err() {
-        let _ = fs::remove_dir_all(&new);
-    }
-    result
+    write_synced(path, text + "\n")
 }

@@ -3,12 +3,13 @@
 use super::Model;
 use crate::dataset::{Dataset, DatasetKind};
 use crate::evaluate::evaluate;
-use crate::exit::usage;
+use crate::exit::{note, usage};
 use crate::metrics::Metrics;
 use crate::predictor::Predictor;
 use crate::split::split_environment;
 use anyhow::{Context, Result};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Measure accuracy, confusion and calibration on a dataset
@@ -55,10 +56,13 @@ impl Eval {
     pub fn run(self) -> Result<()> {
         let kind: DatasetKind = self.dataset.parse().map_err(|e| usage(format!("{e}")))?;
         let dataset = Dataset::open(kind, &self.data)?;
-        dataset.warnings.iter().for_each(|line| eprintln!("{line}"));
+        dataset.warnings.iter().for_each(note);
         let mut envs = Vec::new();
         for name in &self.test_env {
-            envs.push(dataset.env_index(name).map_err(|e| usage(e.to_string()))?);
+            let env = dataset.env_index(name).map_err(|e| usage(e.to_string()))?;
+            if !envs.contains(&env) {
+                envs.push(env);
+            }
         }
         if envs.is_empty() {
             envs = (0..dataset.envs.len()).collect();
@@ -68,11 +72,10 @@ impl Eval {
         let classes = classes.context("the model does not know its classes; give an adapter")?;
         if *classes != dataset.classes {
             anyhow::bail!(
-                "the model's {} classes ({}) are not the dataset's {} ({})",
+                "the model's {} classes are not the dataset's {}: {}",
                 classes.len(),
-                some(classes),
                 dataset.classes.len(),
-                some(&dataset.classes)
+                difference(classes, &dataset.classes)
             );
         }
         let mut results = Vec::new();
@@ -84,10 +87,10 @@ impl Eval {
             let metrics = evaluate(&predictor, &samples, classes.len(), options, |_| false)?;
             results.extend(metrics.map(|m| (name.clone(), m)));
         }
-        if self.json {
-            print_json(&results, classes)
-        } else {
-            print_text(&results, classes)
+        let mut out = std::io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", as_json(&results, classes))?,
+            false => print(&results, classes, &mut out)?,
         }
         Ok(())
     }
@@ -99,14 +102,16 @@ impl Eval {
         predictor: &Predictor,
     ) -> Result<Vec<(PathBuf, usize)>> {
         let all = &dataset.envs[env].samples;
-        let training =
-            predictor.card.as_ref().map(|card| card.training.clone()).unwrap_or_default();
-        let holdout = self.holdout.unwrap_or(training.holdout);
-        let trial_seed = self.trial_seed.unwrap_or(training.trial_seed);
-        let target = training.test_envs.contains(&dataset.envs[env].name);
+        let training = predictor.card.as_ref().map(|card| &card.training);
         let indices = match self.split {
             Part::All => (0..all.len()).collect(),
             part => {
+                let holdout = self.holdout.or(training.map(|t| t.holdout)).ok_or_else(|| {
+                    usage("a plain backbone has no splits of its own: give --holdout")
+                })?;
+                let trial_seed = self.trial_seed.or(training.map(|t| t.trial_seed)).unwrap_or(0);
+                let target =
+                    training.is_some_and(|t| t.test_envs.contains(&dataset.envs[env].name));
                 let split = split_environment(all.len(), holdout, trial_seed, env, target)?;
                 if part == Part::In { split.in_ } else { split.out }
             }
@@ -115,32 +120,52 @@ impl Eval {
     }
 }
 
-fn some(names: &[String]) -> String {
-    let dots = if names.len() > 5 { ", ..." } else { "" };
-    format!("{}{dots}", names.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
+/// What only one of two lists of classes has.
+fn difference(model: &[String], dataset: &[String]) -> String {
+    let only = |a: &[String], b: &[String]| -> Vec<String> {
+        a.iter().filter(|name| !b.contains(name)).cloned().collect()
+    };
+    let some = |names: &[String]| {
+        let dots = if names.len() > 5 { ", ..." } else { "" };
+        format!("{}{dots}", names.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
+    };
+    let parts = [("model", only(model, dataset)), ("dataset", only(dataset, model))];
+    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
+    let text: Vec<String> =
+        parts.map(|(whose, names)| format!("only the {whose} has {}", some(names))).collect();
+    if text.is_empty() { "their order differs".into() } else { text.join("; ") }
 }
 
-fn print_json(results: &[(String, Metrics)], classes: &[String]) {
+fn as_json(results: &[(String, Metrics)], classes: &[String]) -> Value {
     let envs: Map<_, _> = results.iter().map(|(name, m)| (name.clone(), json!(m))).collect();
-    println!("{}", json!({"classes": classes, "envs": envs}));
+    json!({"classes": classes, "envs": envs})
 }
 
-fn print_text(results: &[(String, Metrics)], classes: &[String]) {
+fn print(
+    results: &[(String, Metrics)],
+    classes: &[String],
+    out: &mut impl Write,
+) -> std::io::Result<()> {
     let width = results.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11);
-    println!("{:width$}  images  accuracy    ECE    NLL", "environment");
+    writeln!(out, "{:width$}  images  accuracy    ECE    NLL", "environment")?;
     for (name, m) in results {
         let (accuracy, ece) = (100.0 * m.accuracy, 100.0 * m.ece);
-        println!("{name:width$}  {:6}  {accuracy:6.2} %  {ece:4.1} %  {:.3}", m.images, m.nll);
+        writeln!(
+            out,
+            "{name:width$}  {:6}  {accuracy:6.2} %  {ece:4.1} %  {:.3}",
+            m.images, m.nll
+        )?;
     }
     for (name, m) in results {
-        println!("\n{name}: rows are true classes, columns predictions");
+        writeln!(out, "\n{name}: rows are true classes, columns predictions")?;
         let width = classes.iter().map(String::len).max().unwrap_or(0).clamp(5, 14);
         let cell = |text: &str| format!("{:>width$.width$}", text);
         let head: Vec<String> = classes.iter().map(|c| cell(c)).collect();
-        println!("{} {}", cell(""), head.join(" "));
+        writeln!(out, "{} {}", cell(""), head.join(" "))?;
         for (class, row) in classes.iter().zip(&m.confusion) {
             let counts: Vec<String> = row.iter().map(|n| cell(&n.to_string())).collect();
-            println!("{} {}", cell(class), counts.join(" "));
+            writeln!(out, "{} {}", cell(class), counts.join(" "))?;
         }
     }
+    Ok(())
 }

@@ -1,11 +1,12 @@
 //! `moa-infer features`
 
 use super::Model;
-use crate::exit::{Exit, FAILED};
+use crate::exit::{Exit, FAILED, note};
 use crate::features::extract;
 use crate::inputs::expand;
 use anyhow::Result;
 use moa_core::image::{Interpolation, ResizeRule};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Write the pooled feature of every image
@@ -39,10 +40,16 @@ impl Features {
         let (batch, workers) = (self.model.batch_size, self.model.workers);
         let features = extract(&predictor, images, batch, workers)?;
         for (path, reason) in &features.failed {
-            eprintln!("{}: {reason}", path.display());
+            note(format_args!("{}: {reason}", path.display()));
         }
         features.write(&self.out)?;
-        println!("{} x {} -> {}", features.paths.len(), features.dim, self.out.display());
+        writeln!(
+            std::io::stdout(),
+            "{} x {} -> {}",
+            features.paths.len(),
+            features.dim,
+            self.out.display()
+        )?;
         match features.failed.len() {
             0 => Ok(()),
             n => {

@@ -4,6 +4,7 @@ use super::Model;
 use crate::inputs::expand;
 use crate::inspect::{Description, describe, usage};
 use anyhow::Result;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Show what is in an adapter or backbone folder; with images, which experts
@@ -32,30 +33,32 @@ impl Inspect {
             let (batch, workers) = (self.model.batch_size, self.model.workers);
             description.usage = usage(&predictor, images, batch, workers)?;
         }
-        if self.json {
-            println!("{}", serde_json::to_string(&description)?);
-        } else {
-            print(&description);
+        let mut out = std::io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string(&description)?)?,
+            false => print(&description, &mut out)?,
         }
         Ok(())
     }
 }
 
-fn print(d: &Description) {
+fn print(d: &Description, out: &mut impl Write) -> std::io::Result<()> {
     for (key, value) in &d.facts {
-        println!("{key:12} {value}");
+        writeln!(out, "{key:12} {value}")?;
     }
-    println!("\n{:52} {:>20} {:>10}", "tensor", "shape", "numbers");
+    writeln!(out, "\n{:52} {:>20} {:>10}", "tensor", "shape", "numbers")?;
     for (name, shape) in &d.tensors {
         let shape_text = format!("{shape:?}");
-        println!("{name:52} {shape_text:>20} {:>10}", shape.iter().product::<usize>());
+        let numbers = shape.iter().product::<usize>();
+        writeln!(out, "{name:52} {shape_text:>20} {numbers:>10}")?;
     }
     if !d.usage.is_empty() {
-        println!("\nshare of tokens per expert");
-        for (layer, counts) in &d.usage {
-            let total: u64 = counts.iter().sum();
-            let share = |n: &u64| format!("{:5.1} %", 100.0 * *n as f64 / total.max(1) as f64);
-            println!("{layer:24} {}", counts.iter().map(share).collect::<Vec<_>>().join("  "));
-        }
+        writeln!(out, "\nshare of tokens per expert")?;
     }
+    for (layer, counts) in &d.usage {
+        let total: u64 = counts.iter().sum();
+        let share = |n: &u64| format!("{:5.1} %", 100.0 * *n as f64 / total.max(1) as f64);
+        writeln!(out, "{layer:24} {}", counts.iter().map(share).collect::<Vec<_>>().join("  "))?;
+    }
+    Ok(())
 }

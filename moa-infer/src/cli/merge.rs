@@ -1,7 +1,8 @@
 //! `moa-infer merge`
 
-use crate::exit::usage;
+use crate::exit::require_free;
 use anyhow::Result;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Fold an adapter into its backbone
@@ -23,11 +24,9 @@ pub struct Merge {
 
 impl Merge {
     pub fn run(self) -> Result<()> {
-        if self.out.exists() {
-            return Err(usage(format!("{} exists; choose another --out", self.out.display())));
-        }
+        require_free(&self.out)?;
         crate::merge::merge(&self.adapter, self.backbone.as_deref(), &self.out)?;
-        println!("{}", self.out.display());
+        writeln!(std::io::stdout(), "{}", self.out.display())?;
         Ok(())
     }
 }

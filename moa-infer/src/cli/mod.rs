@@ -6,6 +6,8 @@ mod inspect;
 mod merge;
 mod predict;
 
+use crate::exit::note;
+use crate::prefetch::MAX_WORKERS;
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
@@ -47,7 +49,7 @@ struct Model {
     #[arg(long, value_name = "N", default_value_t = crate::evaluate::BATCH, value_parser = at_least_one)]
     batch_size: usize,
     /// Threads that read images; 0 for one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = worker_threads)]
     workers: usize,
 }
 
@@ -58,11 +60,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn worker_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n <= MAX_WORKERS => Ok(n),
+        _ => Err(format!("must be a number from 0 to {MAX_WORKERS}")),
+    }
+}
+
 impl Model {
     /// Opens the device and says which one it is.
     fn device(&self) -> Result<Device> {
         let device = self.device.open()?;
-        eprintln!("device: {}", moa_core::device::name(&device));
+        note(format_args!("device: {}", moa_core::device::name(&device)));
         Ok(device)
     }
 

@@ -5,10 +5,11 @@ use crate::evaluate::{batches, rows};
 use crate::exit::Exit;
 use crate::inputs::expand;
 use crate::metrics::top_k;
+use crate::predictor::Predictor;
 use anyhow::{Context, Result};
+use moa_core::files::WholeFile;
 use serde_json::json;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Classify images
@@ -29,7 +30,7 @@ pub struct Predict {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Short for `--format jsonl`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// File to write to instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -55,26 +56,46 @@ impl Predict {
         let head = head.context("this backbone has no classification head; give an adapter")?;
         let labels = self.labels(predictor.classes.clone(), head.tensors().1.dim(0)?)?;
         let images = expand(&self.images, std::io::stdin().lock())?;
-        let format = if self.json { Format::Jsonl } else { self.format };
-        let mut out = self.output()?;
-        if format == Format::Csv {
-            writeln!(out, "path,rank,index,label,prob,error")?;
-        }
-        let (batch, workers) = (self.model.batch_size, self.model.workers);
-        let (mut failed, total) = (0, images.len());
-        for images in batches(&predictor, images, batch, workers) {
-            for (path, row) in rows(images, |images| predictor.probabilities(images))? {
-                failed += usize::from(row.is_err());
-                self.row(&mut out, format, &path, row, &labels)?;
+        let total = images.len();
+        let failed = match &self.output {
+            None => self.rows(&predictor, images, &labels, &mut std::io::stdout().lock())?,
+            Some(path) => {
+                let mut file = WholeFile::create(path)?;
+                let failed = self.rows(&predictor, images, &labels, &mut file);
+                let failed = failed.with_context(|| path.display().to_string())?;
+                file.finish()?;
+                failed
             }
-            out.flush()?;
-        }
-        out.flush()?;
+        };
         if failed > 0 {
             let message = format!("{failed} of {total} images could not be read");
             return Err(Exit { code: crate::exit::FAILED, message }.into());
         }
         Ok(())
+    }
+
+    /// Writes a row (in CSV, one per class) for every image; returns how many failed.
+    fn rows(
+        &self,
+        predictor: &Predictor,
+        images: Vec<PathBuf>,
+        labels: &[String],
+        out: &mut dyn Write,
+    ) -> Result<usize> {
+        let format = if self.json { Format::Jsonl } else { self.format };
+        if format == Format::Csv {
+            writeln!(out, "path,rank,index,label,prob,error")?;
+        }
+        let (batch, workers) = (self.model.batch_size, self.model.workers);
+        let mut failed = 0;
+        for images in batches(predictor, images, batch, workers) {
+            for (path, row) in rows(images, |images| predictor.probabilities(images))? {
+                failed += usize::from(row.is_err());
+                self.row(out, format, &path, row, labels)?;
+            }
+            out.flush()?;
+        }
+        Ok(failed)
     }
 
     /// Class names: the file's, else the model's, else the numbers.
@@ -83,6 +104,7 @@ impl Predict {
             return Ok(own.unwrap_or_else(|| (0..classes).map(|i| i.to_string()).collect()));
         };
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = text.trim_start_matches('\u{feff}').trim_end();
         let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
         let found = names.len();
         anyhow::ensure!(
@@ -91,16 +113,6 @@ impl Predict {
             path.display()
         );
         Ok(names)
-    }
-
-    fn output(&self) -> Result<Box<dyn Write>> {
-        Ok(match &self.output {
-            None => Box::new(BufWriter::new(std::io::stdout())),
-            Some(path) => {
-                let file = File::create(path).with_context(|| path.display().to_string())?;
-                Box::new(BufWriter::new(file))
-            }
-        })
     }
 
     fn row(
@@ -140,7 +152,7 @@ impl Predict {
                 let best: Vec<String> = best.iter().map(entry).collect();
                 writeln!(out, "{shown}  {}", best.join("  "))?;
             }
-            (Format::Text, Err(error)) => writeln!(out, "{shown}  error: {error}")?,
+            (Format::Text, Err(error)) => writeln!(out, "error: {error}")?,
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ mod mask;
 pub use mask::{DropConnect, keep_mask};
 
 use crate::cpu::{by_float, tensor, with_data};
-use crate::routed::Routed;
+use crate::routed::{Routed, check};
 use crate::routing::Routing;
 use candle_core::{Result, Tensor};
 
@@ -58,7 +58,7 @@ pub fn routed_kronecker(
     scale: f64,
     drop: DropConnect,
 ) -> Result<Tensor> {
-    let (tokens, width) = x.dims2()?;
+    let (_, width) = x.dims2()?;
     let (out, t) = (weight.dim(0)?, shared.left.dim(0)?);
     if t == 0 || !width.is_multiple_of(t) || !out.is_multiple_of(t) {
         candle_core::bail!("routed_kronecker: t = {t} does not divide {width} and {out}");
@@ -81,19 +81,7 @@ pub fn routed_kronecker(
         }
         ranks.push(rank);
     }
-    if weight.dims() != [out, width]
-        || routing.tokens() != tokens
-        || routing.experts() != experts.len()
-        || [base_bias, bias].into_iter().flatten().any(|b| b.dims() != [out])
-    {
-        candle_core::bail!(
-            "routed_kronecker: x {:?}, weight {:?}, {} experts and scores {:?} do not fit",
-            x.shape(),
-            weight.shape(),
-            experts.len(),
-            routing.scores.shape()
-        );
-    }
+    check("routed_kronecker", x, weight, [base_bias, bias], routing, experts.len())?;
     drop.check(experts.len() * width * out)?;
     // candle's operations take three tensors: the trainable ones travel as one.
     let mut flat = vec![shared.left.flatten_all()?, shared.right.flatten_all()?];

@@ -2,7 +2,7 @@
 
 mod cpu;
 
-use crate::routed::Routed;
+use crate::routed::{Routed, check};
 use crate::routing::Routing;
 use candle_core::{Result, Tensor};
 
@@ -37,7 +37,7 @@ pub fn routed_lora(
     bias: Option<&Tensor>,
     scale: f64,
 ) -> Result<Tensor> {
-    let (tokens, width) = x.dims2()?;
+    let (_, width) = x.dims2()?;
     let out = weight.dim(0)?;
     let mut ranks = Vec::with_capacity(experts.len());
     for (e, expert) in experts.iter().enumerate() {
@@ -51,19 +51,7 @@ pub fn routed_lora(
         }
         ranks.push(rank);
     }
-    if weight.dims() != [out, width]
-        || routing.tokens() != tokens
-        || routing.experts() != experts.len()
-        || [base_bias, bias].into_iter().flatten().any(|b| b.dims() != [out])
-    {
-        candle_core::bail!(
-            "routed_lora: x {:?}, weight {:?}, {} experts and scores {:?} do not fit",
-            x.shape(),
-            weight.shape(),
-            experts.len(),
-            routing.scores.shape()
-        );
-    }
+    check("routed_lora", x, weight, [base_bias, bias], routing, experts.len())?;
     // candle's operations take three tensors: the trainable ones travel as one.
     let mut flat = Vec::with_capacity(2 * experts.len() + 1);
     for expert in experts {

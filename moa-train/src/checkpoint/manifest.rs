@@ -31,7 +31,7 @@ pub fn write(dir: &Path) -> Result<()> {
         hashes.insert(name, hash(&path)?);
     }
     let text = serde_json::to_string_pretty(&hashes)? + "\n";
-    super::write_synced(&dir.join(FILE), &text)?;
+    moa_core::files::write_synced(&dir.join(FILE), &text)?;
     fs::File::open(dir).and_then(|d| d.sync_all()).with_context(|| dir.display().to_string())
 }
 

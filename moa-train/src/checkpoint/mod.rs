@@ -9,7 +9,8 @@ mod manifest;
 
 use crate::optim::Adam;
 use anyhow::{Context, Result};
-use moa_core::model::{AdapterFolder, read_tensors, replace_dir, write_tensors};
+use moa_core::files::{replace_dir, write_synced, write_whole};
+use moa_core::model::{AdapterFolder, read_tensors, write_tensors};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,25 +61,15 @@ pub fn write(
     replace_dir(&target, |folder| -> Result<()> {
         adapter.write_into(folder)?;
         write_tensors(&folder.join(OPTIMIZER_FILE), &adam.tensors())?;
-        write_synced(&folder.join(STATE_FILE), &(serde_json::to_string_pretty(state)? + "\n"))?;
+        write_synced(&folder.join(STATE_FILE), serde_json::to_string_pretty(state)? + "\n")?;
         manifest::write(folder)
     })
     .with_context(|| format!("checkpoint {} not written", target.display()))?;
-    let pointer = dir.join(format!(".{LATEST}.new"));
-    write_synced(&pointer, &(name + "\n"))?;
-    fs::rename(&pointer, dir.join(LATEST))
-        .with_context(|| dir.join(LATEST).display().to_string())?;
+    write_whole(&dir.join(LATEST), name + "\n")?;
     for old in list(dir)?.into_iter().rev().skip(keep) {
         let _ = fs::remove_dir_all(old.1);
     }
     Ok(())
-}
-
-pub(crate) fn write_synced(path: &Path, text: &str) -> Result<()> {
-    let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
-    std::io::Write::write_all(&mut file, text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| path.display().to_string())
 }
 
 /// Steps and folders of the checkpoints in `dir`, oldest first.

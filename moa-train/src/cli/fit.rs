@@ -5,7 +5,9 @@ use crate::config::{Config, keys};
 use crate::fit::signals::StopFlag;
 use crate::fit::{Outcome, Plan, Run, estimate};
 use anyhow::{Context, Result};
-use moa_infer::exit::{Exit, INTERRUPTED, usage};
+use moa_infer::exit::{Exit, INTERRUPTED, note, usage};
+use serde_json::json;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Train one run
@@ -32,8 +34,8 @@ pub struct Fit {
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// Folder of the run
-    #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present_any = ["dry_run", "help_keys"])]
+    out: Option<PathBuf>,
     /// TOML file with any of the keys
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -58,7 +60,7 @@ pub struct Fit {
     /// Print the configuration, parameter counts and a memory estimate, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Print the result as one JSON object, and no progress
+    /// Print the result (of --dry-run, the configuration) as one JSON object, and no progress
     #[arg(long)]
     json: bool,
     /// List all configuration keys with their defaults, and stop
@@ -69,63 +71,104 @@ pub struct Fit {
 impl Fit {
     pub fn run(self) -> Result<()> {
         if self.help_keys {
+            let mut out = std::io::stdout().lock();
             for (key, default, meaning) in keys::KEYS {
-                println!("{key:28} {default:26} {meaning}");
+                writeln!(out, "{key:28} {default:26} {meaning}")?;
             }
             return Ok(());
         }
-        let saved = self.out.join("config.toml");
-        if self.resume && !saved.is_file() && self.out.join("checkpoints").exists() {
-            return Err(usage(format!("{}: config.toml is missing", self.out.display())));
+        let Some(out) = &self.out else { return self.dry(&self.resolve(None)?) };
+        let saved = out.join("config.toml");
+        if self.resume && !saved.is_file() && out.join("checkpoints").exists() {
+            return Err(usage(format!("{}: config.toml is missing", out.display())));
         }
-        if !self.resume && !self.dry_run && occupied(&self.out) {
+        if !self.resume && !self.dry_run && occupied(out) {
             return Err(usage(format!(
                 "{} is not empty: `--resume` goes on with it, another --out starts anew",
-                self.out.display()
+                out.display()
             )));
         }
-        let (config, sources) = self.layers(&saved).map_err(|e| usage(e.to_string()))?;
-        if self.resume && saved.is_file() {
-            unchanged(&saved, &config).map_err(|e| usage(e.to_string()))?;
-        }
-        let text = resolved(&config, &sources)?;
-        let plan = Plan::new(config)?;
-        plan.data.dataset.warnings.iter().for_each(|line| eprintln!("{line}"));
-        eprintln!(
-            "device: {}\n{}: {} trainable parameters besides the head ({} in it)",
-            moa_core::device::name(&plan.device),
-            plan.config.method.name,
-            plan.model.trainable_parameters(),
-            plan.head_parameters()
-        );
+        let resolved = self.resolve((self.resume && saved.is_file()).then_some(&saved))?;
         if self.dry_run {
-            print!("{text}");
-            println!("# trainable parameters: {}", plan.model.trainable_parameters());
-            println!("# of the head: {}", plan.head_parameters());
-            println!("# memory: about {:.1} GB", estimate(&plan) as f64 / 1e9);
+            return self.dry(&resolved);
+        }
+        self.train(out, resolved)
+    }
+
+    /// The configuration, checked against the one of the run that goes on.
+    fn resolve(&self, saved: Option<&PathBuf>) -> Result<(Config, Sources)> {
+        let (mut config, sources) = self.layers(saved).map_err(|e| usage(e.to_string()))?;
+        // Whole paths, so that a run goes on from any folder.
+        config.data.root = moa_infer::spec::whole(&config.data.root);
+        config.backbone.spec = moa_infer::spec::recorded(&config.backbone.spec);
+        if let Some(saved) = saved {
+            unchanged(saved, &config).map_err(|e| usage(e.to_string()))?;
+        }
+        Ok((config, sources))
+    }
+
+    fn plan(&self, config: Config) -> Result<Plan> {
+        let plan = Plan::new(config)?;
+        plan.data.dataset.warnings.iter().for_each(note);
+        note(format_args!("device: {}", moa_core::device::name(&plan.device)));
+        Ok(plan)
+    }
+
+    fn dry(&self, (config, sources): &(Config, Sources)) -> Result<()> {
+        let plan = self.plan(config.clone())?;
+        let (trained, head) = (plan.model.trainable_parameters(), plan.head_parameters());
+        let bytes = estimate(&plan);
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let facts = json!({
+                "config": config,
+                "trainable_parameters": trained,
+                "head_parameters": head,
+                "memory_bytes": bytes,
+            });
+            writeln!(out, "{facts}")?;
             return Ok(());
         }
+        write!(out, "{}", resolved(config, sources)?)?;
+        writeln!(out, "# trainable parameters: {trained}")?;
+        writeln!(out, "# of the head: {head}")?;
+        writeln!(out, "# memory: about {} MB", bytes.div_ceil(1_000_000))?;
+        Ok(())
+    }
+
+    fn train(&self, out: &Path, (config, sources): (Config, Sources)) -> Result<()> {
+        let text = resolved(&config, &sources)?;
+        let plan = self.plan(config)?;
+        note(format_args!(
+            "{}: {} trainable parameters besides the head ({} in it)",
+            plan.config.method.label(),
+            plan.model.trainable_parameters(),
+            plan.head_parameters()
+        ));
         let stop = StopFlag::listen()?;
-        let run = Run::start(plan, &self.out, self.resume, &text, self.json)?;
+        let run = Run::start(plan, out, self.resume, &text, self.json)?;
         if self.resume {
             match run.step() {
-                0 => eprintln!("no checkpoint yet: starting from the beginning"),
-                step => eprintln!("going on after step {step}"),
+                0 => note("no checkpoint yet: starting from the beginning"),
+                step => note(format_args!("going on after step {step}")),
             }
         }
         match run.fit(&stop)? {
             Outcome::Done { best: (accuracy, step) } => {
-                let best = self.out.join("best");
-                if self.json {
-                    let result = serde_json::json!({"best": best.to_string_lossy(), "step": step, "train_out": accuracy});
-                    println!("{result}");
-                } else {
-                    let percent = 100.0 * accuracy;
-                    println!(
-                        "best validation accuracy {percent:.1} % at step {step}: {}",
+                let best = out.join("best");
+                let text = match self.json {
+                    true => {
+                        let path = best.to_string_lossy();
+                        json!({"best": path, "step": step, "train_out": accuracy}).to_string()
+                    }
+                    false => format!(
+                        "best validation accuracy {:.1} %, after step {}: {}",
+                        100.0 * accuracy,
+                        step + 1,
                         best.display()
-                    );
-                }
+                    ),
+                };
+                writeln!(std::io::stdout(), "{text}")?;
                 Ok(())
             }
             Outcome::Interrupted(step) => {
@@ -137,9 +180,9 @@ impl Fit {
         }
     }
 
-    fn layers(&self, saved: &Path) -> Result<(Config, Sources), ConfigError> {
+    fn layers(&self, saved: Option<&PathBuf>) -> Result<(Config, Sources), ConfigError> {
         let mut layers = Layers::default();
-        if self.resume && saved.is_file() {
+        if let Some(saved) = saved {
             layers.file(saved)?;
         }
         if let Some(path) = &self.config {

@@ -2,6 +2,9 @@
 
 use crate::tiny::{Pretrain, pretrain};
 use anyhow::Result;
+use clap::value_parser;
+use moa_infer::exit::{note, require_free};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Pretrain the embedded `tiny` backbone anew on generated images
@@ -12,11 +15,11 @@ pub struct Tiny {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Optimiser steps
-    #[arg(long, value_name = "N", default_value_t = 2400)]
+    #[arg(long, value_name = "N", default_value_t = 2400, value_parser = value_parser!(u64).range(1..))]
     steps: u64,
     /// Images per step
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=4096))]
+    batch: u32,
     /// Peak learning rate
     #[arg(long, value_name = "LR", default_value_t = 1e-3)]
     lr: f64,
@@ -27,9 +30,15 @@ pub struct Tiny {
 
 impl Tiny {
     pub fn run(self) -> Result<()> {
-        let p = Pretrain { steps: self.steps, batch: self.batch, lr: self.lr, seed: self.seed };
-        pretrain(&self.out, &p, |line| eprintln!("{line}"))?;
-        println!("{}", self.out.display());
+        require_free(&self.out)?;
+        let p = Pretrain {
+            steps: self.steps,
+            batch: self.batch as usize,
+            lr: self.lr,
+            seed: self.seed,
+        };
+        pretrain(&self.out, &p, |line| note(line))?;
+        writeln!(std::io::stdout(), "{}", self.out.display())?;
         Ok(())
     }
 }

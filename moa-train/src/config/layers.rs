@@ -50,7 +50,7 @@ impl Layers {
             let near = nearest(key, KEYS.iter().map(|(known, _, _)| *known));
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "see docs/configuration.md".into(),
+                None => "`moa-train fit --help-keys` lists them all".into(),
             };
             return Err(ConfigError(format!("{source}: unknown key `{key}`; {hint}")));
         }
@@ -101,6 +101,13 @@ impl Layers {
         Ok(())
     }
 
+    /// The sources that name another method than `name`, which a later one chose.
+    fn superseded(&self, name: &str) -> Vec<&str> {
+        let names = self.given.iter().filter(|(key, _, _)| key == "method.name");
+        let others = names.filter(|(_, value, _)| value.as_str() != Some(name));
+        others.map(|(_, _, source)| source.as_str()).collect()
+    }
+
     fn last(&self, key: &str) -> Option<&Value> {
         self.given.iter().rev().find(|(k, _, _)| k == key).map(|(_, value, _)| value)
     }
@@ -113,8 +120,7 @@ impl Layers {
     pub fn resolve(self) -> Result<(Config, Sources)> {
         let mut table = defaults();
         let mut sources = Sources::new();
-        for (key, value, _) in KEYS.iter().filter(|(_, value, _)| !value.is_empty()) {
-            let _ = value;
+        for (key, _, _) in KEYS.iter().filter(|(_, value, _)| !value.is_empty()) {
             sources.insert((*key).into(), "default".into());
         }
         let mut put = |key: &str, value: Value, source: &str| {
@@ -134,13 +140,16 @@ impl Layers {
         flatten("method.", &preset, &mut |key, value| {
             put(key, value.clone(), &format!("preset {method}"));
         });
+        let superseded = self.superseded(method);
         for (key, value, source) in &self.given {
-            // TOML has no "number": an integer where a fraction is meant is fine.
-            let value = match (value, is_fraction(key)) {
-                (Value::Integer(n), true) => Value::Float(*n as f64),
-                _ => value.clone(),
-            };
-            put(key, value, source);
+            // Settings of another method, in the file of another run say.
+            if superseded.contains(&source.as_str())
+                && key.starts_with("method.")
+                && key != "method.name"
+            {
+                continue;
+            }
+            put(key, lenient(key, value), source);
         }
         for (key, flag) in [
             ("backbone.spec", "--backbone"),
@@ -187,6 +196,20 @@ fn key_at(text: &str, at: usize) -> String {
         start += line.len() + 1;
     }
     table.into()
+}
+
+/// The value that was meant: TOML has no "number", so an integer may stand for a
+/// fraction; and one value, or several with commas, for a list.
+fn lenient(key: &str, value: &Value) -> Value {
+    const LISTS: [&str; 3] = ["data.test_env", "method.linears", "method.adapter.ranks"];
+    match value {
+        Value::Integer(n) if is_fraction(key) => Value::Float(*n as f64),
+        Value::Integer(_) if LISTS.contains(&key) => Value::Array(vec![value.clone()]),
+        Value::String(text) if LISTS.contains(&key) => {
+            text.split(',').map(|part| Value::from(part.trim())).collect::<Vec<_>>().into()
+        }
+        value => value.clone(),
+    }
 }
 
 fn is_fraction(key: &str) -> bool {
@@ -260,6 +283,38 @@ mod tests {
         assert_eq!(config.data.augment, crate::config::Augment::None);
         assert_eq!(sources["method.router.top_k"], "--set");
         assert!(sources["optim.lr"].ends_with("run.toml"));
+    }
+
+    #[test]
+    fn another_method_leaves_the_settings_of_the_first_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("run.toml");
+        let text = "[method]\nname = \"lora-moa\"\n[method.router]\ntop_k = 2\n[optim]\nlr = 1.0\n";
+        std::fs::write(&file, text).unwrap();
+        let resolved = |method: &str| {
+            let mut layers = minimal();
+            layers.file(&file).unwrap();
+            layers.set("method.name", method, "--method").unwrap();
+            layers.set_text("method.blocks=last-two").unwrap();
+            layers.resolve().unwrap().0
+        };
+        let (same, other) = (resolved("lora-moa"), resolved("kadaptation"));
+        assert_eq!(same.method.router.as_ref().unwrap().top_k, 2);
+        assert_eq!((&other.method.router, other.optim.lr), (&None, 1.0));
+        assert_eq!(other.method.label(), "kadaptation+blocks=last-two");
+        assert_eq!(same.method.label(), "lora-moa+blocks=last-two+router.top_k=2");
+    }
+
+    #[test]
+    fn one_value_is_a_list_of_one() {
+        let mut layers = minimal();
+        layers.set_text("data.test_env=photo, sketch").unwrap();
+        layers.set_text("method.linears=qkv").unwrap();
+        layers.set_text("method.name=lora").unwrap();
+        layers.set_text("method.adapter.ranks=4").unwrap();
+        let (config, _) = layers.resolve().unwrap();
+        assert_eq!(config.data.test_env, ["photo", "sketch"]);
+        assert_eq!(config.method.adapter.unwrap().ranks, [4]);
     }
 
     #[test]

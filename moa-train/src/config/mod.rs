@@ -5,6 +5,7 @@ pub mod keys;
 pub mod layers;
 
 use moa_core::method::Method;
+use moa_infer::prefetch::MAX_WORKERS;
 use serde::{Deserialize, Serialize};
 
 /// A whole configuration, resolved.
@@ -188,6 +189,7 @@ impl Config {
             (self.checkpoint.every > 0, "checkpoint.every must be at least 1"),
             (self.checkpoint.keep > 0, "checkpoint.keep must be at least 1"),
             (self.eval.batch > 0, "eval.batch must be at least 1"),
+            (self.data.workers <= MAX_WORKERS, "data.workers must be at most 256"),
             ((0.0..1.0).contains(&self.head.dropout), "head.dropout must be in [0, 1)"),
             ((0.0..1.0).contains(&self.data.holdout), "data.holdout must be in [0, 1)"),
             (!self.data.test_env.is_empty(), "data.test_env must name an environment"),

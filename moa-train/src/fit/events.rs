@@ -58,16 +58,15 @@ impl Events {
 /// # Errors
 /// If the file cannot be rewritten.
 pub fn truncate(path: &Path, first: u64) -> Result<()> {
-    let Ok(text) = fs::read_to_string(path) else { return Ok(()) };
-    let keeps = |line: &&str| {
-        let value: Option<Value> = serde_json::from_str(line).ok();
+    // Bytes: an unfinished line may end inside a character.
+    let Ok(text) = fs::read(path) else { return Ok(()) };
+    let keeps = |line: &&[u8]| {
+        let value: Option<Value> = serde_json::from_slice(line).ok();
         value.and_then(|v| v.get("step")?.as_u64()).is_some_and(|step| step < first)
     };
-    let kept: String = text.lines().filter(keeps).map(|line| format!("{line}\n")).collect();
+    let kept = text.split_inclusive(|&b| b == b'\n').filter(keeps).collect::<Vec<_>>().concat();
     if kept != text {
-        let new = path.with_extension("jsonl.new");
-        crate::checkpoint::write_synced(&new, &kept)?;
-        fs::rename(&new, path).with_context(|| path.display().to_string())?;
+        moa_core::files::write_whole(path, kept)?;
     }
     Ok(())
 }
@@ -84,7 +83,8 @@ mod tests {
         for step in 0..5 {
             events.line(&json!({"step": step})).unwrap();
         }
-        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\":1,\"lo").unwrap();
+        fs::write(&path, [fs::read(&path).unwrap(), b"{\"step\":1,\"lo\xc3".to_vec()].concat())
+            .unwrap();
         truncate(&path, 3).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),

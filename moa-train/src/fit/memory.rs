@@ -1,6 +1,6 @@
 //! How much memory a run will take, roughly.
 
-use super::run::Plan;
+use super::plan::Plan;
 use moa_core::method::{LinearName, Trains};
 
 /// Bytes at the peak of a training step: weights, optimiser, what the backward

@@ -9,12 +9,15 @@ mod data;
 mod evaluation;
 mod events;
 mod memory;
+mod plan;
 mod progress;
+mod record;
 mod run;
 pub mod signals;
 mod step;
 
 pub use data::{Data, Part, labelled};
 pub use memory::estimate;
-pub use run::{Outcome, Plan, Run};
+pub use plan::Plan;
+pub use run::{Outcome, Run};
 pub use step::{Losses, step_losses};

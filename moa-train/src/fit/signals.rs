@@ -1,8 +1,10 @@
-//! Ctrl-C, SIGTERM and SIGUSR1 ask the loop to stop after a checkpoint.
+//! Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP ask the loop to stop after a checkpoint.
 
 use anyhow::{Context, Result};
+use moa_infer::exit::note;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Set when a signal has arrived.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +22,20 @@ impl StopFlag {
             .context("cannot listen to signals")?;
         let mut signals = vec![SIGINT, SIGTERM];
         #[cfg(unix)]
-        signals.push(signal_hook::consts::SIGUSR1);
+        signals.extend([signal_hook::consts::SIGUSR1, signal_hook::consts::SIGHUP]);
         for signal in signals {
             signal_hook::flag::register(signal, flag.0.clone())
                 .context("cannot listen to signals")?;
         }
+        let seen = flag.clone();
+        std::thread::Builder::new()
+            .spawn(move || {
+                while !seen.is_set() {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                note("stopping: this step is finished and a checkpoint written (Ctrl-C: at once)");
+            })
+            .context("cannot listen to signals")?;
         Ok(flag)
     }
 

@@ -130,7 +130,7 @@ fn take_envs(map: &mut Map<String, Value>) -> Result<Vec<EnvAccuracy>, String> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A line of ERM on PACS with the (in, out) accuracies of the environments.

@@ -63,14 +63,15 @@ pub fn read_results(path: &Path) -> Result<Vec<Record>, ResultsError> {
     Ok(records)
 }
 
-/// The records of all runs of a sweep: `dir/*/results.jsonl`, by folder name.
+/// The records of all runs of a sweep, `dir/*/results.jsonl` by folder name; or of
+/// one run, `dir/results.jsonl`.
 /// Folders without that file (jobs that have not begun) are passed over.
 ///
 /// # Errors
 /// As [`read_results`]; [`ResultsError::Io`] if `dir` cannot be listed.
 pub fn read_sweep(dir: &Path) -> Result<Vec<Record>, ResultsError> {
     let list = |source| io_error("list", dir, source);
-    let mut files = Vec::new();
+    let mut files = vec![dir.join(RESULTS_FILE)];
     for entry in fs::read_dir(dir).map_err(list)? {
         files.push(entry.map_err(list)?.path().join(RESULTS_FILE));
     }

@@ -3,6 +3,7 @@
 use super::{Family, classes, draw, styles};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
+use moa_core::files::replace_dir;
 use moa_kernels::rng::{Key, Purpose};
 use std::fs;
 use std::io;
@@ -36,6 +37,15 @@ pub enum SynthError {
         /// What went wrong.
         source: image::ImageError,
     },
+    /// The folder could not be put in its place.
+    #[error(transparent)]
+    Folder(Box<moa_core::Error>),
+}
+
+impl From<moa_core::Error> for SynthError {
+    fn from(error: moa_core::Error) -> Self {
+        Self::Folder(Box::new(error))
+    }
 }
 
 /// What [`write_dataset`] did.
@@ -70,23 +80,23 @@ pub fn write_dataset(
         return Ok(Summary { images, reused: true });
     }
     check_replaceable(dir)?;
-    let partial = Partial::beside(dir)?;
     let key = Key::new(seed, Purpose::Drawing, 0);
-    for (style, style_name) in styles.iter().enumerate() {
-        for (class, class_name) in classes.iter().enumerate() {
-            let folder = partial.path.join(style_name).join(class_name);
-            fs::create_dir_all(&folder).map_err(io_error(&folder))?;
-            for n in 0..per_class {
-                let path = folder.join(format!("{n:03}.png"));
-                let index = picture_index(Family::Demo, style, class, n);
-                let picture = draw(Family::Demo, style, class, size, &mut key.draws(index));
-                save(&path, &picture.data, size)?;
+    replace_dir(dir, |new| {
+        for (style, style_name) in styles.iter().enumerate() {
+            for (class, class_name) in classes.iter().enumerate() {
+                let folder = new.join(style_name).join(class_name);
+                fs::create_dir_all(&folder).map_err(io_error(&folder))?;
+                for n in 0..per_class {
+                    let path = folder.join(format!("{n:03}.png"));
+                    let index = picture_index(Family::Demo, style, class, n);
+                    let picture = draw(Family::Demo, style, class, size, &mut key.draws(index));
+                    save(&path, &picture.data, size)?;
+                }
             }
         }
-    }
-    let path = partial.path.join(MARKER);
-    fs::write(&path, marker).map_err(io_error(&path))?;
-    partial.rename(dir)?;
+        let path = new.join(MARKER);
+        fs::write(&path, marker).map_err(io_error(&path))
+    })?;
     Ok(Summary { images, reused: false })
 }
 
@@ -122,36 +132,6 @@ fn check_replaceable(dir: &Path) -> Result<(), SynthError> {
         return Ok(());
     }
     Err(SynthError::Foreign(dir.to_owned()))
-}
-
-/// A folder that is removed unless it is renamed.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    fn beside(dir: &Path) -> Result<Self, SynthError> {
-        let mut name = dir.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".partial-{}", std::process::id()));
-        let path = dir.with_file_name(name);
-        fs::create_dir_all(&path).map_err(io_error(&path))?;
-        Ok(Self { path })
-    }
-
-    fn rename(self, dir: &Path) -> Result<(), SynthError> {
-        if dir.exists() {
-            fs::remove_dir_all(dir).map_err(io_error(dir))?;
-        }
-        fs::rename(&self.path, dir).map_err(io_error(dir))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After the rename there is nothing at this path; else, on the way out
-        // of an error, that error is the one to report.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SynthError {

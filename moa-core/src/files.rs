@@ -1,0 +1,190 @@
+//! Files and folders that appear under their names whole, or not at all.
+
+use crate::error::{Error, Result};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A hidden name in the same folder. A program that is killed leaves it behind;
+/// the next one that writes `path` takes it over.
+fn beside(path: &Path, tag: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(tag);
+    path.with_file_name(name)
+}
+
+/// The folder that holds `path`.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a file in place and syncs it, for folders that are not yet under their name.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_synced(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let mut file = File::create(path).map_err(Error::io(path))?;
+    file.write_all(bytes.as_ref()).and_then(|()| file.sync_all()).map_err(Error::io(path))
+}
+
+/// Writes a file beside its name, syncs it, then renames it.
+///
+/// # Errors
+/// If it cannot be written; what was there stays.
+pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let mut file = WholeFile::create(path)?;
+    file.write_all(bytes.as_ref()).map_err(Error::io(path))?;
+    file.finish()
+}
+
+/// A file that takes its name in [`WholeFile::finish`]; dropped before that it is
+/// removed. Something that is no regular file (a pipe, `/dev/stdout`) is written
+/// directly.
+pub struct WholeFile {
+    file: BufWriter<File>,
+    path: PathBuf,
+    new: Option<PathBuf>,
+}
+
+impl WholeFile {
+    /// Opens the file beside `path`.
+    ///
+    /// # Errors
+    /// If it cannot be made, or `path` is a folder.
+    pub fn create(path: &Path) -> Result<Self> {
+        let there = fs::metadata(path);
+        if there.as_ref().is_ok_and(fs::Metadata::is_dir) || path.file_name().is_none() {
+            return Err(Error::io(path)(io::ErrorKind::IsADirectory.into()));
+        }
+        let direct = there.is_ok_and(|there| !there.is_file());
+        let new = (!direct).then(|| beside(path, ".new"));
+        let file = File::create(new.as_deref().unwrap_or(path)).map_err(Error::io(path))?;
+        Ok(Self { file: BufWriter::new(file), path: path.into(), new })
+    }
+
+    /// Syncs the file and gives it its name.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        self.file.flush().map_err(Error::io(&self.path))?;
+        if let Some(new) = &self.new {
+            self.file.get_ref().sync_all().map_err(Error::io(&self.path))?;
+            fs::rename(new, &self.path).map_err(Error::io(&self.path))?;
+            self.new = None;
+        }
+        Ok(())
+    }
+}
+
+impl Write for WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for WholeFile {
+    fn drop(&mut self) {
+        if let Some(new) = &self.new {
+            let _ = fs::remove_file(new); // on the way out of an error, which is reported
+        }
+    }
+}
+
+/// Fills a folder beside `dir`, then puts it in the place of `dir`.
+///
+/// # Errors
+/// What `fill` returns, or the reason why folders cannot be made or renamed; the
+/// unfinished folder is removed.
+pub fn replace_dir<E: From<Error>>(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (new, old, parent) = (beside(dir, ".new"), beside(dir, ".old"), parent(dir));
+    fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    let _ = fs::remove_dir_all(&new);
+    fs::create_dir(&new).map_err(Error::io(&new))?;
+    let result = fill(&new).and_then(|()| {
+        let _ = fs::remove_dir_all(&old);
+        if dir.exists() {
+            fs::rename(dir, &old).map_err(Error::io(dir))?;
+        }
+        if let Err(source) = fs::rename(&new, dir) {
+            let _ = fs::rename(&old, dir); // put the old one back
+            return Err(Error::Io { path: dir.into(), source }.into());
+        }
+        let _ = fs::remove_dir_all(&old);
+        File::open(parent).and_then(|d| d.sync_all()).map_err(Error::io(parent))?;
+        Ok(())
+    });
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&new);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let name = |e: io::Result<fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<String> = fs::read_dir(dir).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.csv");
+        fs::write(&path, "old").unwrap();
+        let mut file = WholeFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(dir.path())),
+            (b"old".to_vec(), vec!["rows.csv".into()])
+        );
+        write_whole(&path, "new").unwrap();
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(dir.path())),
+            (b"new".to_vec(), vec!["rows.csv".into()])
+        );
+        assert!(WholeFile::create(dir.path()).is_err());
+        assert!(WholeFile::create(&dir.path().join("none/rows.csv")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_written_directly() {
+        write_whole(Path::new("/dev/null"), "x").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("best");
+        // Left behind by a program that was killed.
+        fs::create_dir(dir.path().join(".best.new")).unwrap();
+        fs::write(dir.path().join(".best.new/half"), "").unwrap();
+        let fill = |name: &'static str| {
+            move |new: &Path| fs::write(new.join(name), "").map_err(Error::io(new))
+        };
+        replace_dir(&target, fill("a")).unwrap();
+        assert_eq!(names(&target), ["a"]);
+        replace_dir(&target, fill("b")).unwrap();
+        assert_eq!(names(&target), ["b"]);
+        let failed = replace_dir(&target, |_| Err(Error::NotFinite("x".into())));
+        assert!(failed.is_err());
+        assert_eq!((names(&target), names(dir.path())), (vec!["b".into()], vec!["best".into()]));
+    }
+}

@@ -1,0 +1,150 @@
+//! Data, backbone and model of a run.
+
+use super::data::Data;
+use crate::batches;
+use crate::checkpoint::{self, State};
+use crate::config::Config;
+use crate::optim::Adam;
+use anyhow::{Context, Result};
+use candle_core::{DType, Device};
+use moa_core::device::DeviceSpec;
+use moa_core::image::{Interpolation, Preprocess, ResizeRule};
+use moa_core::model::{AdapterFolder, BackboneRef, Build, Card, Classifier, Training, initial};
+use moa_infer::exit::{note, usage};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything that a run needs, opened and checked, nothing written yet.
+pub struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// The images.
+    pub data: Data,
+    /// The model, at its initial values.
+    pub model: Classifier,
+    /// How images become input.
+    pub preprocess: Preprocess,
+    /// Where it computes.
+    pub device: Device,
+    backbone: BackboneRef,
+    data_sha256: String,
+}
+
+impl Plan {
+    /// Opens data and backbone and builds the model.
+    ///
+    /// # Errors
+    /// If something is missing or does not fit.
+    pub fn new(config: Config) -> Result<Self> {
+        let device: DeviceSpec =
+            config.train.device.parse().map_err(|e: moa_core::Error| usage(e.to_string()))?;
+        let device = device.open()?;
+        let data = Data::open(&config)?;
+        let backbone = moa_infer::spec::open_backbone(&config.backbone.spec)?;
+        // DomainBed's transform: the whole image, squashed; the backbone's colours.
+        let own = &backbone.preprocess;
+        let (height, width) = match config.data.image_size {
+            0 => (own.height, own.width),
+            size => (size, size),
+        };
+        let (resize, interpolation) = (ResizeRule::Squash, Interpolation::Bilinear);
+        let preprocess = Preprocess { height, width, resize, interpolation, ..own.clone() };
+        preprocess.check().map_err(|e| usage(e.to_string()))?;
+        let patch = backbone.config.patch_size;
+        if height % patch != 0 || width % patch != 0 {
+            let size = format!("data.image_size: {height} x {width} pixels");
+            return Err(usage(format!("{size} are not whole patches of {patch} x {patch}")));
+        }
+        config.method.check(&backbone.config).map_err(|e| usage(e.to_string()))?;
+        let build = Build {
+            backbone: &backbone,
+            method: &config.method,
+            image_size: (height, width),
+            dtype: DType::F32,
+            device: &device,
+        };
+        let (classes, seed) = (data.dataset.classes.len(), config.train.seed);
+        let tensors = initial(&config.method, &backbone.config, classes, seed)?;
+        let model = build.adapted(&tensors, config.head.dropout, true)?;
+        let backbone = BackboneRef {
+            spec: moa_infer::spec::recorded(&config.backbone.spec),
+            sha256: backbone.sha256()?,
+            layout: backbone.layout,
+            vit: model.vit.config.clone(),
+        };
+        let data_sha256 = data.sha256();
+        Ok(Self { config, data, model, preprocess, device, backbone, data_sha256 })
+    }
+
+    /// The trained tensors as they are now, as an adapter folder.
+    ///
+    /// # Errors
+    /// If an environment has no name.
+    pub fn adapter(&self, step: u64) -> Result<AdapterFolder> {
+        let (config, data) = (&self.config, &self.data);
+        let training = Training {
+            dataset: data.dataset.name.clone(),
+            data_sha256: self.data_sha256.clone(),
+            train_envs: data.names(data.train_envs())?,
+            test_envs: data.names(data.test_envs.iter().copied())?,
+            holdout: config.data.holdout,
+            trial_seed: config.data.trial_seed,
+            seed: config.train.seed,
+            step,
+        };
+        let (method, classes) = (config.method.clone(), data.dataset.classes.clone());
+        let (backbone, preprocess) = (self.backbone.clone(), self.preprocess.clone());
+        let card = Card::new(method, classes, backbone, preprocess, training);
+        let tensors = self.model.trainable().iter();
+        let tensors = tensors.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
+        Ok(AdapterFolder { card, tensors })
+    }
+
+    /// Parameters of the head.
+    pub fn head_parameters(&self) -> usize {
+        let all = self.model.trainable().iter();
+        all.filter(|(name, _)| name.starts_with("head.")).map(|(_, v)| v.elem_count()).sum()
+    }
+
+    /// What decides which images every micro-batch holds.
+    pub fn batches(&self) -> batches::Plan {
+        batches::Plan {
+            pools: Arc::new(self.data.pools()),
+            per_env: self.config.train.batch_per_env,
+            seed: self.config.train.seed,
+            augment: self.config.data.augment,
+            preprocess: self.preprocess.clone(),
+        }
+    }
+
+    /// Takes model, optimiser and counters back from the newest whole checkpoint in
+    /// `dir`; without one everything stays as it is.
+    ///
+    /// # Errors
+    /// If there are checkpoints but none is whole, or it is of another run.
+    pub(super) fn restore(&self, dir: &Path, adam: &mut Adam) -> Result<State> {
+        let (found, damaged) = checkpoint::read_newest(dir)?;
+        damaged.iter().for_each(note);
+        let Some(found) = found else { return Ok(State::default()) };
+        let hash = &found.adapter.card.backbone.sha256;
+        anyhow::ensure!(
+            *hash == self.backbone.sha256,
+            "{}: the run used another backbone (sha256 {hash:.12}..., not {:.12}...)",
+            dir.display(),
+            self.backbone.sha256
+        );
+        anyhow::ensure!(
+            found.adapter.card.training.data_sha256 == self.data_sha256,
+            "{}: images were added, removed or renamed since the run began, so its splits would \
+             change; put them back, or start anew with another --out",
+            self.data.dataset.root.display()
+        );
+        for (name, var) in self.model.trainable() {
+            let tensor = found.adapter.tensors.get(name);
+            let tensor = tensor.with_context(|| format!("`{name}` is missing"))?;
+            var.set(&tensor.to_device(var.device())?)?;
+        }
+        adam.restore(found.optimizer, found.state.step)?;
+        Ok(found.state)
+    }
+}

@@ -1,0 +1,73 @@
+//! What an evaluation leaves: a line for people and a record for DomainBed.
+
+use super::evaluation::Evaluation;
+use super::plan::Plan;
+use crate::checkpoint::State;
+use crate::protocol::args::Args;
+use crate::protocol::record::Record;
+use moa_infer::dataset::DatasetKind;
+use serde_json::{Map, json};
+
+/// One line with the accuracy of every environment.
+pub fn summary(plan: &Plan, at: u64, evaluation: &Evaluation, better: bool) -> String {
+    let envs = &plan.data.dataset.envs;
+    let cells: Vec<String> = envs
+        .iter()
+        .zip(&evaluation.envs)
+        .enumerate()
+        .map(|(i, (env, acc))| match acc.in_acc {
+            Some(inside) if plan.data.test_envs.contains(&i) => {
+                format!("{} {:.1} (held out)", env.name, 100.0 * inside)
+            }
+            _ => format!("{} {:.1}", env.name, 100.0 * acc.out_acc),
+        })
+        .collect();
+    let mark = if better { "  <- best so far" } else { "" };
+    let mean = 100.0 * evaluation.train_out;
+    format!("after step {}: validation {mean:.1} %  {}{mark}", at + 1, cells.join("  "))
+}
+
+/// The line of `results.jsonl`, with DomainBed's keys.
+pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> Record {
+    let (config, data) = (&plan.config, &plan.data);
+    let smallest = data.train_envs().map(|env| data.splits[env].in_.len()).min().unwrap_or(1);
+    let images = (at + 1) * config.train.accumulate * config.train.batch_per_env as u64;
+    let (sum, count) = state.losses;
+    let mean = |total: f64| (count > 0).then(|| total / count as f64);
+    let hparams = json!({
+        "lr": config.optim.lr,
+        "batch_size": config.train.batch_per_env,
+        "weight_decay": config.optim.weight_decay,
+        "resnet_dropout": config.head.dropout,
+        "data_augmentation": config.data.augment == crate::config::Augment::Domainbed,
+        "class_balanced": false,
+    });
+    Record {
+        step: at,
+        epoch: images as f64 / smallest as f64,
+        loss: mean(sum),
+        step_time: mean(state.seconds),
+        mem_gb: Some(0.0),
+        envs: evaluation.envs.clone(),
+        args: Args {
+            algorithm: config.method.label(),
+            dataset: data.dataset.name.clone(),
+            test_envs: data.test_envs.clone(),
+            trial_seed: config.data.trial_seed,
+            hparams_seed: 0,
+            seed: config.train.seed,
+            holdout_fraction: config.data.holdout,
+            task: "domain_generalization".into(),
+            steps: Some(config.train.steps),
+            checkpoint_freq: Some(config.train.eval_every),
+            uda_holdout_fraction: 0.0,
+            env_names: match data.dataset.kind {
+                DatasetKind::Folder => data.names(0..data.dataset.envs.len()).unwrap_or_default(),
+                _ => Vec::new(),
+            },
+            extra: Map::new(),
+        },
+        hparams: hparams.as_object().cloned().unwrap_or_default(),
+        extra: Map::new(),
+    }
+}

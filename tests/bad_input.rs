@@ -102,7 +102,7 @@ fn configuration() {
     let set = |text: &str| fit(drawings(), &out, &["--set", text]);
     says(&set("optim.rl=1"), 2, &["optim.rl", "did you mean `optim.lr`"]);
     says(&set("optim.lr=0"), 2, &["optim.lr", "above 0"]);
-    says(&set("train.device=tpu"), 1, &["tpu", "cuda"]);
+    says(&set("train.device=tpu"), 2, &["tpu", "cuda"]);
     says(&set("data.dataset=pcas"), 2, &["pcas", "pacs"]);
     says(&set("backbone.spec=nowhere"), 1, &["nowhere"]);
     let file = dir.path().join("run.toml");
@@ -211,4 +211,189 @@ fn names_that_are_not_utf8() {
     let bad = data.join("photo/car").join(std::ffi::OsStr::from_bytes(b"caf\xe9.png"));
     fs::copy(data.join("photo/car/000.png"), bad).unwrap();
     says(&fit(&data, &dir.path().join("run"), &[]), 1, &["caf"]);
+}
+
+/// Runs a program through `sh`, which can close, limit or cut its output.
+#[cfg(unix)]
+fn shell(script: &str) -> Output {
+    let (train, infer) = (support::binary("moa-train"), support::binary("moa-infer"));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).env("TRAIN", train).env("INFER", infer);
+    command.env("DATA", drawings()).output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn readers_that_go_away() {
+    for command in [
+        "$INFER inspect tiny",
+        "$TRAIN list methods --backbone tiny",
+        "$TRAIN fit --help-keys",
+        "$TRAIN fit --data $DATA --test-env sketch --backbone tiny --dry-run",
+    ] {
+        // The status is that of the first program: it waits until nobody reads.
+        let script = format!("{{ (sleep 0.3; {command}); echo $? >&2; }} | true");
+        let output = shell(&script);
+        let text = stderr(&output);
+        assert!(!text.contains("panicked"), "{command}: {text}");
+        assert_eq!(text.lines().last(), Some("0"), "{command}: {text}");
+    }
+    // A run goes on when the terminal that it reports to is gone.
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let script = format!(
+        "$TRAIN fit --data $DATA --test-env sketch --backbone tiny --method linear-probe \
+         --steps 2 --set train.batch_per_env=2 --out {} 2>&1 >/dev/null | true",
+        out.display()
+    );
+    shell(&script);
+    assert!(out.join("best/moa.json").is_file(), "the run died with its reader");
+}
+
+/// A file size limit makes writes fail as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let names = || -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    ended(&fit(drawings(), &dir.path().join("whole"), &[]), 0);
+    fs::write(dir.path().join("rows.csv"), "old").unwrap();
+    let limited = |blocks: usize, command: &str| {
+        shell(&format!("trap '' XFSZ; ulimit -f {blocks}; {command}"))
+    };
+    let best = path("whole/best");
+    let before = names();
+    for (blocks, command, word) in [
+        (0, format!("$INFER predict {best} $DATA/photo --output {}", path("rows.csv")), "rows.csv"),
+        (1, format!("$INFER features {best} $DATA/photo --out {}", path("f.npy")), "f.npy"),
+        (1, format!("$INFER merge {best} --out {}", path("merged")), "merged"),
+        (1, format!("$TRAIN report {}", path("whole")), "report."),
+    ] {
+        let output = limited(blocks, &command);
+        says(&output, 1, &[word]);
+        assert_eq!(names(), before, "{command}");
+    }
+    assert_eq!(support::text(&dir.path().join("rows.csv")), "old");
+    // A checkpoint that does not fit: the run ends with one line, and goes on once there is room.
+    let out = path("run");
+    let fit = format!(
+        "$TRAIN fit --data $DATA --test-env sketch --backbone tiny --method kadaptation-moa \
+         --steps 2 --set train.batch_per_env=2 --out {out}"
+    );
+    says(&limited(64, &fit), 1, &["File too large"]);
+    ended(&shell(&format!("{fit} --resume")), 0);
+    let hidden = |dir: &str| {
+        fs::read_dir(dir)
+            .unwrap()
+            .any(|e| e.unwrap().file_name().to_string_lossy().starts_with('.'))
+    };
+    assert!(
+        !hidden(&out) && !hidden(&format!("{out}/checkpoints")),
+        "something half-written is left"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_that_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for out in [Path::new("/proc/run"), &file.join("run")] {
+        says(&fit(drawings(), out, &[]), 1, &[out.to_str().unwrap()]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_never_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    ended(&fit(drawings(), &run, &[]), 0);
+    let images = dir.path().join("images");
+    fs::create_dir(&images).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", images.join("zero.png")).unwrap();
+    fs::copy(drawings().join("photo/car/000.png"), images.join("car.png")).unwrap();
+    let best = run.join("best").display().to_string();
+    let output = infer(&["predict", &best, images.to_str().unwrap()]);
+    says(&output, 1, &["1 of 2 images"]);
+    assert!(stdout(&output).contains("zero.png: cannot read the file: not a regular file"));
+    let tensors = run.join("best/adapter_model.safetensors");
+    fs::remove_file(&tensors).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &tensors).unwrap();
+    says(&infer(&["predict", &best, "x.png"]), 1, &["adapter_model", "not a regular file"]);
+}
+
+#[test]
+fn sizes_beyond_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    for (set, word) in [
+        ("train.batch_per_env=9223372036854775807", "16384"),
+        ("eval.batch=0", "16384"),
+        ("data.workers=100000", "256"),
+        ("train.steps=4294967296", "4294967294"),
+        ("optim.lr=nan", "optim.lr"),
+        ("method.router.dim=1000000000", "router.dim"),
+        ("method.router.noise=inf", "router.noise"),
+        ("method.adapter.t=0", "adapter.t"),
+        ("method.adapter.ranks=[100000000]", "adapter.ranks"),
+        ("data.image_size=17", "whole patches of 8"),
+        ("data.image_size=100000", "8192"),
+    ] {
+        let method = "method.name=kadaptation-moa";
+        says(&fit(drawings(), &out, &["--set", method, "--set", set]), 2, &[word]);
+    }
+    assert!(!out.exists(), "a run folder was made for nothing");
+    ended(&infer(&["predict", "tiny", "x.png", "--batch-size", "10000000000"]), 2);
+    ended(&infer(&["predict", "tiny", "x.png", "--workers", "100000"]), 2);
+    ended(&fit(drawings(), &out, &[]), 0);
+    let (card, image) = (out.join("best/moa.json"), drawings().join("photo/car/000.png"));
+    let text = fs::read_to_string(&card).unwrap();
+    for (from, to, word) in [
+        ("\"height\": 48", "\"height\": 18446744073709551615", "height"),
+        ("\"height\": 48", "\"height\": 96", "image_size"),
+        ("\"depth\": 6", "\"depth\": 1000000000", "depth"),
+        ("\"heads\": 4", "\"heads\": 8", "architecture"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        fs::write(&card, text.replacen(from, to, 1)).unwrap();
+        let output =
+            infer(&["predict", out.join("best").to_str().unwrap(), image.to_str().unwrap()]);
+        says(&output, 1, &[word]);
+    }
+}
+
+#[test]
+fn what_a_user_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    ended(&fit(drawings(), &run, &[]), 0);
+    let image = drawings().join("photo/car/000.png").display().to_string();
+    let run = run.to_str().unwrap();
+    says(&infer(&["predict", run, &image]), 1, &["a run folder", "run/best"]);
+    says(&infer(&["inspect", run]), 1, &["a run folder", "run/best"]);
+    // A missing image is a row like any other.
+    let best = format!("{run}/best");
+    let output = infer(&["predict", &best, "nothing.png", &image]);
+    says(&output, 1, &["1 of 2 images"]);
+    assert_eq!(stdout(&output).lines().count(), 2);
+    let index = dir.path().join("f.json");
+    fs::write(&index, "{\"mine\": 1}").unwrap();
+    let out = dir.path().join("f.npy");
+    let output = infer(&["features", "tiny", &image, "--out", out.to_str().unwrap()]);
+    says(&output, 1, &["f.json", "--out"]);
+    assert_eq!(support::text(&index), "{\"mine\": 1}");
+    says(&train(&["tiny", "--out", run, "--steps", "1"]), 2, &["exists"]);
+    let data = drawings().to_str().unwrap();
+    let split = ["eval", "tiny", "--data", data, "--split", "in"];
+    says(&infer(&split), 1, &["classes"]);
 }

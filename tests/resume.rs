@@ -122,7 +122,7 @@ fn a_damaged_checkpoint_is_reported_and_the_one_before_it_used() {
     }
     let output = train(&["fit", "--out", &out, "--resume"]);
     ended(&output, 1);
-    assert!(stderr(&output).contains("no checkpoint is whole"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("checkpoints is whole"), "{}", stderr(&output));
 }
 
 #[test]
@@ -137,4 +137,88 @@ fn a_resumed_run_keeps_its_configuration() {
     let other = train(&["fit", "--out", &out, "--resume", "--seed", "5"]);
     ended(&other, 2);
     assert!(stderr(&other).contains("train.seed was 0 and is now 5"), "{}", stderr(&other));
+}
+
+#[test]
+fn a_run_is_alone_in_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let name = out.display().to_string();
+    let long = ["--steps", "2000", "--set", "eval.max_images=4"];
+    let mut child = start(&fit_args(&name, "linear-probe", &long), "1");
+    wait_for(&out, 2);
+    let second = train(&["fit", "--out", &name, "--resume"]);
+    ended(&second, 1);
+    assert!(stderr(&second).contains("another process"), "{}", stderr(&second));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn other_images_are_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    moa_train::synth::write_dataset(&data, 2, 6, 48).unwrap();
+    let out = dir.path().join("run").display().to_string();
+    let place = data.display().to_string();
+    let mut args = fit_args(&out, "linear-probe", &["--steps", "2"]);
+    args.extend(["--set", "eval.max_images=4"]);
+    let at = args.iter().position(|arg| *arg == "--data").unwrap();
+    args[at + 1] = &place;
+    ended(&train(&args), 0);
+    std::fs::remove_file(data.join("photo/car/000.png")).unwrap();
+    let resumed = train(&["fit", "--out", &out, "--resume"]);
+    ended(&resumed, 1);
+    assert!(stderr(&resumed).contains("added, removed or renamed"), "{}", stderr(&resumed));
+}
+
+/// An image that turns out damaged in the middle of a run costs nothing.
+#[test]
+fn an_image_is_mended_and_the_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    moa_train::synth::write_dataset(&data, 2, 6, 48).unwrap();
+    let (place, run) = (data.display().to_string(), dir.path().join("run"));
+    let (out, whole) = (run.display().to_string(), dir.path().join("whole"));
+    let name = whole.display().to_string();
+    let more = ["--steps", "9", "--set", "eval.max_images=4", "--set", "data.workers=1"];
+    let mut args = fit_args(&name, "linear-probe", &more);
+    let at = args.iter().position(|arg| *arg == "--data").unwrap();
+    args[at + 1] = &place;
+    ended(&train(&args), 0);
+
+    // Every image but those of the first steps is damaged while the run is stopped.
+    let at = args.iter().position(|arg| *arg == "--out").unwrap();
+    args[at + 1] = &out;
+    let mut child = start(&args, "1");
+    wait_for(&run, 2);
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let code = child.wait().unwrap().code();
+    if code == Some(75) {
+        let image = data.join("photo");
+        let moved = dir.path().join("photo");
+        copy_damaged(&image, &moved);
+        let broken = train(&["fit", "--out", &out, "--resume"]);
+        ended(&broken, 1);
+        assert!(stderr(&broken).contains("photo/"), "{}", stderr(&broken));
+        std::fs::remove_dir_all(&image).unwrap();
+        std::fs::rename(&moved, &image).unwrap();
+    }
+    ended(&train(&["fit", "--out", &out, "--resume"]), 0);
+    assert_eq!(outcome(&run), outcome(&whole));
+}
+
+/// Keeps `from` at `to` and cuts every image of `from`.
+fn copy_damaged(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let kept = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_damaged(&path, &kept);
+        } else {
+            std::fs::copy(&path, &kept).unwrap();
+            std::fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
+        }
+    }
 }

@@ -20,6 +20,22 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Reads a whole file, but nothing that has no end: a pipe, a device.
+///
+/// # Errors
+/// If it is no regular file, or cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    require_regular(path).and_then(|()| fs::read(path)).map_err(Error::io(path))
+}
+
+/// Refuses what is no regular file.
+pub(crate) fn require_regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
+
 /// Writes a file in place and syncs it, for folders that are not yet under their name.
 ///
 /// # Errors
@@ -167,6 +183,8 @@ mod tests {
     fn a_device_is_written_directly() {
         write_whole(Path::new("/dev/null"), "x").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "/dev/zero: not a regular file");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 /// Images per forward pass, unless the user says otherwise.
 pub const BATCH: usize = 64;
 
+/// The most images that a batch may have.
+pub const MAX_BATCH: usize = 16384;
+
 /// Decodes and transforms images ahead, in batches, in order. An image that
 /// cannot be read is an error in its place.
 pub fn batches(

@@ -14,8 +14,8 @@ pub struct Features {
     pub values: Vec<f32>,
     /// Width of a row.
     pub dim: usize,
-    /// What could not be read, and why.
-    pub failed: Vec<(PathBuf, String)>,
+    /// What could not be read, and why: a line each.
+    pub failed: Vec<String>,
 }
 
 /// Computes features, `batch` images at a time.
@@ -37,7 +37,7 @@ pub fn extract(
                     features.values.extend(row);
                     features.paths.push(path);
                 }
-                Err(error) => features.failed.push((path, error.to_string())),
+                Err(error) => features.failed.push(error.to_string()),
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::spec::{self, is_adapter, open_backbone};
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
-use moa_core::backbone::Backbone;
+use moa_core::backbone::{Backbone, VitConfig};
 use moa_core::image::{Preprocess, Rgb};
 use moa_core::model::{AdapterFolder, Build, Card, Classifier};
 use moa_core::pass::Pass;
@@ -56,16 +56,17 @@ impl Predictor {
         let found = backbone.sha256()?;
         anyhow::ensure!(
             found == card.backbone.sha256,
-            "its weights have sha256 {found:.12}..., the adapter needs {:.12}...",
+            "its weights have sha256 {found:.12}..., the adapter needs {:.12}...; `--backbone` \
+             names the right ones",
             card.backbone.sha256
         );
-        let build = Build {
-            backbone,
-            method: &card.method,
-            image_size: card.backbone.vit.image_size,
-            dtype: DType::F32,
-            device,
-        };
+        let image_size = card.backbone.vit.image_size;
+        let vit = VitConfig { image_size, ..backbone.config.clone() };
+        anyhow::ensure!(
+            vit == card.backbone.vit,
+            "moa.json describes another architecture than the backbone's config; copy it again"
+        );
+        let build = Build { backbone, method: &card.method, image_size, dtype: DType::F32, device };
         let classifier = build.adapted(&folder.tensors, 0.0, false)?;
         Ok(Self {
             classifier,

@@ -54,11 +54,26 @@ impl<T> Iterator for Prefetch<T> {
     fn next(&mut self) -> Option<T> {
         let results = self.results.as_ref()?;
         while !self.early.contains_key(&self.next) {
-            let (index, result) = results.recv().ok()?;
-            self.early.insert(index, result);
+            match results.recv() {
+                Ok((index, result)) => self.early.insert(index, result),
+                Err(_) => return self.end(),
+            };
         }
         self.next += 1;
         self.early.remove(&(self.next - 1))
+    }
+}
+
+impl<T> Prefetch<T> {
+    /// All threads are gone, after the last job or because one of them panicked: that
+    /// must not pass for the end of the work.
+    fn end(&mut self) -> Option<T> {
+        for thread in self.threads.drain(..) {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        None
     }
 }
 
@@ -98,6 +113,13 @@ mod tests {
             let got: Vec<u64> = Prefetch::new(0..200, workers, 3, slow).collect();
             assert_eq!(got, (0..200).map(|i| i * i).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "a fault")]
+    fn a_panic_is_not_the_end_of_the_work() {
+        let faulty = |i: u64| if i == 5 { panic!("a fault") } else { i };
+        Prefetch::new(0..20, 2, 3, faulty).for_each(drop);
     }
 
     #[test]

@@ -199,6 +199,7 @@ fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result
         let mut gradients = Gradients::new();
         let losses = step_losses(model, &images, &labels, &random, 1.0, &mut gradients)?;
         let size = norm(&gradients)?;
+        anyhow::ensure!(size.is_finite(), "step {step}: a gradient is not finite; lower --lr");
         clip(&mut gradients, size, 1.0)?;
         adam.step(model.trainable(), &gradients, learning_rate(&optim, step, p.steps))?;
         if step % 50 == 0 || step + 1 == p.steps {

@@ -8,10 +8,15 @@ use image::error::LimitErrorKind;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::{ImageError, Rgb, gif, jpeg};
+use crate::files::require_regular;
 
 /// The largest image decoded, in pixels: where Pillow stops with a
 /// `DecompressionBombError` (twice its `MAX_IMAGE_PIXELS`).
 pub const MAX_PIXELS: usize = 178_956_970;
+
+/// The longest side decoded. Resizing needs memory for one side of the input times
+/// the other of the output.
+const MAX_SIDE: u64 = 1 << 18;
 
 /// Bytes a decoder may allocate: an image of [`MAX_PIXELS`] with 16-bit alpha.
 const MAX_ALLOC: u64 = MAX_PIXELS as u64 * 8;
@@ -20,7 +25,7 @@ const MAX_ALLOC: u64 = MAX_PIXELS as u64 * 8;
 pub fn decode_file(path: impl AsRef<Path>) -> Result<Rgb, ImageError> {
     let path = path.as_ref();
     let name = path.display().to_string();
-    match std::fs::read(path) {
+    match require_regular(path).and_then(|()| std::fs::read(path)) {
         Ok(bytes) => decode_bytes(&bytes, &name),
         Err(source) => Err(ImageError::Read { name, source }),
     }
@@ -80,7 +85,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, name: &str) -> Result<Rgb, Im
     let decoder = reader.into_decoder().map_err(fault)?;
     let (width, height) = decoder.dimensions();
     let (wide, high) = (u64::from(width), u64::from(height));
-    if wide * high > MAX_PIXELS as u64 {
+    if wide * high > MAX_PIXELS as u64 || wide.max(high) > MAX_SIDE {
         return Err(ImageError::TooLarge { name: name.to_owned(), width: wide, height: high });
     }
     let mut pixels = DynamicImage::from_decoder(decoder).map_err(fault)?;
@@ -211,6 +216,10 @@ mod tests {
             "{}",
             message(&bmp)
         );
+        // Few pixels, but a line of them.
+        bmp[18..22].copy_from_slice(&1u32.to_le_bytes());
+        bmp[22..26].copy_from_slice(&10_000_000u32.to_le_bytes());
+        assert!(message(&bmp).contains("1 x 10000000 pixels exceed"), "{}", message(&bmp));
         let jpeg = b"\xFF\xD8\xFF\xC0\0\x0B\x08\xEA\x60\xEA\x60\x01\x01\x11\0";
         assert!(message(jpeg).contains("60000 x 60000 pixels exceed the limit"));
     }

@@ -35,7 +35,10 @@ pub enum ImageError {
         what: String,
     },
     /// The header announces too many pixels; nothing was allocated for them.
-    #[error("{name}: {width} x {height} pixels exceed the limit of {MAX_PIXELS}; scale it down")]
+    #[error(
+        "{name}: {width} x {height} pixels exceed the limit of {MAX_PIXELS} (and 262144 a side); \
+         scale it down"
+    )]
     TooLarge {
         /// Which image.
         name: String,
@@ -51,7 +54,7 @@ pub enum ImageError {
         name: String,
     },
     /// The contents contradict the format.
-    #[error("{name}: the image is damaged: {reason}")]
+    #[error("{name}: the image is damaged: {reason}; copy or download it again")]
     Damaged {
         /// Which image.
         name: String,

@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The largest rank of an expert, and the widest projection of a router.
+const MAX_RANK: usize = 4096;
+const MAX_ROUTER_DIM: usize = 16384;
+
 /// Which tensors of the backbone itself train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -119,11 +123,17 @@ impl Method {
         if self.trains != Trains::Nothing {
             return fail("adapters need a frozen backbone: `trains = \"nothing\"`".into());
         }
-        if adapter.ranks.is_empty() || adapter.ranks.contains(&0) || adapter.ranks.len() > 255 {
-            return fail("`adapter.ranks` must hold 1 to 255 numbers above 0".into());
+        if !(1..=255).contains(&adapter.ranks.len())
+            || adapter.ranks.iter().any(|r| !(1..=MAX_RANK).contains(r))
+        {
+            return fail(format!(
+                "`adapter.ranks` must hold 1 to 255 numbers from 1 to {MAX_RANK}"
+            ));
         }
-        if !(0.0..1.0).contains(&adapter.dropout) || !adapter.scale.is_finite() {
-            return fail("`adapter.dropout` must be in [0, 1) and `adapter.scale` finite".into());
+        if !(0.0..1.0).contains(&adapter.dropout) || !(-1e6..1e6).contains(&adapter.scale) {
+            return fail(
+                "`adapter.dropout` must be in [0, 1) and `adapter.scale` from -1e6 to 1e6".into(),
+            );
         }
         if adapter.kind == AdapterKind::Lora && adapter.dropout != 0.0 {
             return fail("`adapter.dropout` is for Kronecker experts".into());
@@ -144,8 +154,11 @@ impl Method {
             Some(r) if r.top_k == 0 || r.top_k > adapter.ranks.len() => {
                 fail(format!("`router.top_k` = {} of {} experts", r.top_k, adapter.ranks.len()))
             }
-            Some(r) if r.dim == 0 || !(r.noise >= 0.0 && r.aux_weight >= 0.0) => {
-                fail("`router.dim` must be above 0, `noise` and `aux_weight` not negative".into())
+            Some(r) if !(1..=MAX_ROUTER_DIM).contains(&r.dim) => {
+                fail(format!("`router.dim` = {} is not from 1 to {MAX_ROUTER_DIM}", r.dim))
+            }
+            Some(r) if [r.noise, r.aux_weight].iter().any(|v| !(0.0..1e6).contains(v)) => {
+                fail("`router.noise` and `router.aux_weight` must be from 0 to 1e6".into())
             }
             Some(r) if r.noise == 0.0 && r.aux_weight > 0.0 => fail(
                 "the balance loss divides by the noise: set `router.noise` above 0 or \

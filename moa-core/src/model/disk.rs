@@ -96,7 +96,7 @@ fn write_as(path: &Path, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Re
 /// # Errors
 /// If the file is missing, damaged, holds integers, or a value that is not finite.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    tensors_from_bytes(&std::fs::read(path).map_err(Error::io(path))?, path)
+    tensors_from_bytes(&crate::files::read(path)?, path)
 }
 
 /// [`read_tensors`] of a file in memory; `path` is for messages.

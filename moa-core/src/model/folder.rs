@@ -98,6 +98,21 @@ impl Card {
         Self { schema: SCHEMA, method, classes, backbone, preprocess, training }
     }
 
+    /// Refuses numbers that no adapter has; `path` is for the message.
+    fn check(&self, path: &Path) -> Result<()> {
+        let vit = &self.backbone.vit;
+        vit.check(path)?;
+        self.method.check(vit)?;
+        self.preprocess.check().map_err(|e| Error::adapter(path, e.to_string()))?;
+        let input = (self.preprocess.height, self.preprocess.width);
+        if input != vit.image_size {
+            let wanted = vit.image_size;
+            let reason = format!("preprocess gives {input:?} pixels, vit.image_size is {wanted:?}");
+            return Err(Error::adapter(path, reason));
+        }
+        Ok(())
+    }
+
     /// The names that the tensor file must hold, with their shapes.
     fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
         let vit = &self.backbone.vit;
@@ -137,7 +152,7 @@ impl AdapterFolder {
         }
         let card: Card =
             serde_json::from_value(value).map_err(|e| Error::adapter(&path, e.to_string()))?;
-        card.method.check(&card.backbone.vit)?;
+        card.check(&path)?;
         let mut found = read_tensors(&dir.join(TENSOR_FILE))?;
         let mut tensors = BTreeMap::new();
         for (name, wanted) in card.tensors() {

@@ -39,9 +39,8 @@ impl Features {
         let images = expand(&self.images, std::io::stdin().lock())?;
         let (batch, workers) = (self.model.batch_size, self.model.workers);
         let features = extract(&predictor, images, batch, workers)?;
-        for (path, reason) in &features.failed {
-            note(format_args!("{}: {reason}", path.display()));
-        }
+        features.failed.iter().for_each(note);
+        anyhow::ensure!(!features.paths.is_empty(), "no image could be read");
         features.write(&self.out)?;
         writeln!(
             std::io::stdout(),

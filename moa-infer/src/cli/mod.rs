@@ -6,6 +6,7 @@ mod inspect;
 mod merge;
 mod predict;
 
+use crate::evaluate::{BATCH, MAX_BATCH};
 use crate::exit::note;
 use crate::prefetch::MAX_WORKERS;
 use anyhow::Result;
@@ -46,7 +47,7 @@ struct Model {
     #[arg(long, value_name = "SPEC")]
     backbone: Option<String>,
     /// Images per forward pass
-    #[arg(long, value_name = "N", default_value_t = crate::evaluate::BATCH, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = batch_size)]
     batch_size: usize,
     /// Threads that read images; 0 for one per core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = worker_threads)]
@@ -57,6 +58,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if n > 0 => Ok(n),
         _ => Err("must be a number above 0".into()),
+    }
+}
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=MAX_BATCH).contains(&n) => Ok(n),
+        _ => Err(format!("must be a number from 1 to {MAX_BATCH}")),
     }
 }
 

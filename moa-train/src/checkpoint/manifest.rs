@@ -11,6 +11,7 @@ const FILE: &str = "manifest.json";
 
 fn hash(path: &Path) -> Result<String> {
     let mut hasher = Sha256::new();
+    anyhow::ensure!(path.is_file(), "{}: not a file", path.display());
     let mut file = fs::File::open(path).with_context(|| path.display().to_string())?;
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -66,8 +66,10 @@ pub fn write(
     })
     .with_context(|| format!("checkpoint {} not written", target.display()))?;
     write_whole(&dir.join(LATEST), name + "\n")?;
-    for old in list(dir)?.into_iter().rev().skip(keep) {
-        let _ = fs::remove_dir_all(old.1);
+    // What claims to be newer than this one is left alone: it is not of this run.
+    let ours = list(dir)?.into_iter().filter(|(step, _)| *step <= state.step);
+    for (_, old) in ours.rev().skip(keep) {
+        let _ = fs::remove_dir_all(old);
     }
     Ok(())
 }
@@ -84,7 +86,8 @@ pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(step) = name.strip_prefix("step-").and_then(|n| n.parse().ok()) {
+        let step: Option<u64> = name.strip_prefix("step-").and_then(|n| n.parse().ok());
+        if let Some(step) = step.filter(|step| name == format!("step-{step}") && path.is_dir()) {
             found.push((step, path));
         }
     }
@@ -105,8 +108,11 @@ pub fn read_newest(dir: &Path) -> Result<(Option<Checkpoint>, Vec<String>)> {
             Err(error) => damaged.push(format!("{}: {error:#}; not used", path.display())),
         }
     }
-    match damaged.pop() {
-        Some(last) => anyhow::bail!("no checkpoint is whole: {last}"),
+    match damaged.first() {
+        Some(newest) => anyhow::bail!(
+            "none of {} checkpoints is whole ({newest}); start anew with another --out",
+            damaged.len()
+        ),
         None => Ok((None, damaged)),
     }
 }

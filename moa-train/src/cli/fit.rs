@@ -218,8 +218,14 @@ impl Fit {
     }
 }
 
+/// True if there is anything that a new run would write over. What a start that
+/// failed at its first step leaves is not.
 fn occupied(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+    let left = |name: &std::ffi::OsStr| name == "config.toml" || name == "events.jsonl";
+    let kept = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.map_or(true, |entry| !left(&entry.file_name()))
+    };
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(kept))
 }
 
 /// The configuration as TOML, each value with where it came from.
@@ -234,7 +240,7 @@ fn resolved(config: &Config, sources: &Sources) -> Result<String> {
         let key = format!("{table}.{}", line.split('=').next().unwrap_or_default().trim());
         text.push_str(line);
         if let Some(source) = sources.get(&key) {
-            text.push_str(&format!("  # {source}"));
+            text.push_str(&format!("  # {}", source.replace(char::is_control, " ")));
         }
         text.push('\n');
     }

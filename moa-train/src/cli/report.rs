@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example: moa-train report runs/")]
 pub struct Report {
-    /// Folder with run folders, or one of them; report.md and report.html go there
+    /// Folder with run folders at any depth, or one of them; report.md and report.html go there
     dir: PathBuf,
     /// Heading of the reports
     #[arg(long, value_name = "TEXT", default_value = "Domain generalisation")]

@@ -3,7 +3,7 @@
 use crate::tiny::{Pretrain, pretrain};
 use anyhow::Result;
 use clap::value_parser;
-use moa_infer::exit::{note, require_free};
+use moa_infer::exit::{note, require_free, usage};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -30,6 +30,9 @@ pub struct Tiny {
 
 impl Tiny {
     pub fn run(self) -> Result<()> {
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return Err(usage("--lr must be a number above 0"));
+        }
         require_free(&self.out)?;
         let p = Pretrain {
             steps: self.steps,

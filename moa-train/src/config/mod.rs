@@ -5,6 +5,7 @@ pub mod keys;
 pub mod layers;
 
 use moa_core::method::Method;
+use moa_infer::evaluate::MAX_BATCH;
 use moa_infer::prefetch::MAX_WORKERS;
 use serde::{Deserialize, Serialize};
 
@@ -171,28 +172,32 @@ impl Config {
     /// The first value out of its range, with the key and the range.
     pub fn check(&self) -> Result<(), String> {
         let (train, optim) = (&self.train, &self.optim);
+        let finite = |value: f64| (0.0..f64::INFINITY).contains(&value);
+        let batch = 1..=MAX_BATCH;
+        let plain = |text: &String| !text.contains(char::is_control);
+        let updates = train.steps.saturating_mul(train.accumulate);
         let rules = [
-            (train.steps > 0 && train.steps < u32::MAX as u64, "train.steps must be at least 1"),
-            (train.batch_per_env > 0, "train.batch_per_env must be at least 1"),
-            (train.eval_every > 0, "train.eval_every must be at least 1"),
+            (train.steps > 0, "train.steps must be at least 1"),
             (train.accumulate > 0, "train.accumulate must be at least 1"),
             (
-                train.steps.saturating_mul(train.accumulate) < u32::MAX as u64,
-                "train.steps x train.accumulate must be below 4294967295",
+                updates < u32::MAX as u64,
+                "train.steps x train.accumulate must be at most 4294967294",
             ),
-            (train.clip >= 0.0 && train.clip.is_finite(), "train.clip must not be negative"),
-            (optim.lr > 0.0 && optim.lr.is_finite(), "optim.lr must be above 0"),
-            (
-                optim.weight_decay >= 0.0 && optim.weight_decay.is_finite(),
-                "optim.weight_decay must not be negative",
-            ),
+            (batch.contains(&train.batch_per_env), "train.batch_per_env must be from 1 to 16384"),
+            (train.eval_every > 0, "train.eval_every must be at least 1"),
+            (finite(train.clip), "train.clip must be a number, 0 or above"),
+            (finite(optim.lr) && optim.lr > 0.0, "optim.lr must be a number above 0"),
+            (finite(optim.weight_decay), "optim.weight_decay must be a number, 0 or above"),
             (self.checkpoint.every > 0, "checkpoint.every must be at least 1"),
             (self.checkpoint.keep > 0, "checkpoint.keep must be at least 1"),
-            (self.eval.batch > 0, "eval.batch must be at least 1"),
+            (batch.contains(&self.eval.batch), "eval.batch must be from 1 to 16384"),
             (self.data.workers <= MAX_WORKERS, "data.workers must be at most 256"),
             ((0.0..1.0).contains(&self.head.dropout), "head.dropout must be in [0, 1)"),
-            ((0.0..1.0).contains(&self.data.holdout), "data.holdout must be in [0, 1)"),
+            ((1e-6..1.0).contains(&self.data.holdout), "data.holdout must be above 0 and below 1"),
             (!self.data.test_env.is_empty(), "data.test_env must name an environment"),
+            (self.data.test_env.iter().all(plain), "data.test_env holds a control character"),
+            (plain(&self.data.root), "data.root holds a control character"),
+            (plain(&self.backbone.spec), "backbone.spec holds a control character"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err((*message).into()),

@@ -3,6 +3,7 @@
 
 use super::step::Losses;
 use anyhow::{Context, Result};
+use moa_core::files::{read, write_whole};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -59,14 +60,18 @@ impl Events {
 /// If the file cannot be rewritten.
 pub fn truncate(path: &Path, first: u64) -> Result<()> {
     // Bytes: an unfinished line may end inside a character.
-    let Ok(text) = fs::read(path) else { return Ok(()) };
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = read(path)?;
     let keeps = |line: &&[u8]| {
         let value: Option<Value> = serde_json::from_slice(line).ok();
-        value.and_then(|v| v.get("step")?.as_u64()).is_some_and(|step| step < first)
+        let step = value.and_then(|v| v.get("step")?.as_u64());
+        line.ends_with(b"\n") && step.is_some_and(|step| step < first)
     };
     let kept = text.split_inclusive(|&b| b == b'\n').filter(keeps).collect::<Vec<_>>().concat();
     if kept != text {
-        moa_core::files::write_whole(path, kept)?;
+        write_whole(path, kept)?;
     }
     Ok(())
 }

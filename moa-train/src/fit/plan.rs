@@ -144,7 +144,17 @@ impl Plan {
             let tensor = tensor.with_context(|| format!("`{name}` is missing"))?;
             var.set(&tensor.to_device(var.device())?)?;
         }
-        adam.restore(found.optimizer, found.state.step)?;
-        Ok(found.state)
+        let state = found.state;
+        anyhow::ensure!(
+            state.step <= self.config.train.steps && (state.step > 0 || !state.pending_eval),
+            "{}: a checkpoint of step {} is not of this run of {} steps",
+            dir.display(),
+            state.step,
+            self.config.train.steps
+        );
+        adam.restore(found.optimizer, state.step).with_context(|| {
+            format!("{}: the optimiser's state is of another method", dir.display())
+        })?;
+        Ok(state)
     }
 }

@@ -67,7 +67,7 @@ impl Run {
             true => plan.restore(&dir.join("checkpoints"), &mut adam)?,
             false => State::default(),
         };
-        let first = state.step.saturating_sub(u64::from(state.pending_eval));
+        let first = state.step - u64::from(state.pending_eval);
         for file in ["events.jsonl", RESULTS_FILE] {
             truncate(&dir.join(file), first)?;
         }

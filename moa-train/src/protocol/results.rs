@@ -63,24 +63,38 @@ pub fn read_results(path: &Path) -> Result<Vec<Record>, ResultsError> {
     Ok(records)
 }
 
-/// The records of all runs of a sweep, `dir/*/results.jsonl` by folder name; or of
-/// one run, `dir/results.jsonl`.
+/// The records of all runs below `dir`, at any depth, by path; or of one run,
+/// `dir/results.jsonl`.
 /// Folders without that file (jobs that have not begun) are passed over.
 ///
 /// # Errors
 /// As [`read_results`]; [`ResultsError::Io`] if `dir` cannot be listed.
 pub fn read_sweep(dir: &Path) -> Result<Vec<Record>, ResultsError> {
-    let list = |source| io_error("list", dir, source);
-    let mut files = vec![dir.join(RESULTS_FILE)];
-    for entry in fs::read_dir(dir).map_err(list)? {
-        files.push(entry.map_err(list)?.path().join(RESULTS_FILE));
-    }
+    let mut files = Vec::new();
+    find(dir, &mut files)?;
     files.sort();
     let mut records = Vec::new();
-    for file in files.iter().filter(|file| file.is_file()) {
-        records.append(&mut read_results(file)?);
+    for file in files {
+        records.append(&mut read_results(&file)?);
     }
     Ok(records)
+}
+
+/// Lists results files; below the folder of a run there are no other runs.
+fn find(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), ResultsError> {
+    let file = dir.join(RESULTS_FILE);
+    if file.is_file() {
+        files.push(file);
+        return Ok(());
+    }
+    let list = |source| io_error("list", dir, source);
+    for entry in fs::read_dir(dir).map_err(list)? {
+        let entry = entry.map_err(list)?;
+        if entry.file_type().map_err(list)?.is_dir() {
+            find(&entry.path(), files)?;
+        }
+    }
+    Ok(())
 }
 
 /// Appends one line to a results file, which is made if it does not exist.

@@ -162,6 +162,11 @@ impl Layers {
         }
         let config: Config = read(table, &sources)?;
         config.check().map_err(ConfigError)?;
+        // What the preset leaves out has the program's default.
+        let table = Table::try_from(&config).map_err(|e| ConfigError(e.to_string()))?;
+        flatten("", &table, &mut |key, _| {
+            sources.entry(key.into()).or_insert_with(|| "default".into());
+        });
         Ok((config, sources))
     }
 }

@@ -71,7 +71,7 @@ fn run(args: Args) -> Result<()> {
     let title = if demo { "Drawings: leave one style out" } else { "PACS: leave one domain out" };
     let result = study.run(title, |line| println!("{line}"))?;
     for table in report::tables(&result, Rule::TrainingDomain) {
-        print!("{}", table.to_text(20));
+        print!("{}", table.to_text(20, 20));
     }
     println!("\n{}", args.out.join("report.html").display());
     Ok(())

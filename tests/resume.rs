@@ -3,6 +3,8 @@
 
 mod support;
 
+use moa_train::config::layers::Layers;
+use moa_train::fit::Plan;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -82,6 +84,7 @@ fn killed_stopped_and_single_threaded_runs_end_alike() {
     assert_eq!(child.wait().unwrap().code(), Some(75));
     ended(&train(&["fit", "--out", &stopped, "--resume"]), 0);
     assert_eq!(outcome(&at("stopped")), wanted, "after SIGTERM");
+    assert_eq!(steps("stopped"), steps("whole"), "a step is not in the events");
 }
 
 #[test]
@@ -147,9 +150,12 @@ fn a_run_is_alone_in_its_folder() {
     let long = ["--steps", "2000", "--set", "eval.max_images=4"];
     let mut child = start(&fit_args(&name, "linear-probe", &long), "1");
     wait_for(&out, 2);
-    let second = train(&["fit", "--out", &name, "--resume"]);
-    ended(&second, 1);
-    assert!(stderr(&second).contains("another process"), "{}", stderr(&second));
+    for again in [vec!["fit", "--out", &name, "--resume"], fit_args(&name, "linear-probe", &long)] {
+        let second = train(&again);
+        let said = stderr(&second);
+        assert!(!second.status.success());
+        assert!(said.contains("another process") || said.contains("is not empty"), "{said}");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -178,47 +184,50 @@ fn an_image_is_mended_and_the_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     moa_train::synth::write_dataset(&data, 2, 6, 48).unwrap();
-    let (place, run) = (data.display().to_string(), dir.path().join("run"));
-    let (out, whole) = (run.display().to_string(), dir.path().join("whole"));
-    let name = whole.display().to_string();
-    let more = ["--steps", "9", "--set", "eval.max_images=4", "--set", "data.workers=1"];
-    let mut args = fit_args(&name, "linear-probe", &more);
-    let at = args.iter().position(|arg| *arg == "--data").unwrap();
-    args[at + 1] = &place;
-    ended(&train(&args), 0);
+    let (run, whole) = (dir.path().join("run"), dir.path().join("whole"));
+    let place = data.display().to_string();
+    let args = |out: &Path| -> Vec<String> {
+        let out = out.display().to_string();
+        let more = ["--steps", "9", "--set", "eval.max_images=4", "--data", &place];
+        let mut args: Vec<String> =
+            fit_args(&out, "linear-probe", &more).iter().map(ToString::to_string).collect();
+        let at = args.iter().position(|arg| arg == "--data").unwrap();
+        args.drain(at..at + 2); // the drawings of all tests
+        args
+    };
+    let fit = |out: &Path| train(&args(out).iter().map(String::as_str).collect::<Vec<_>>());
+    ended(&fit(&whole), 0);
 
-    // Every image but those of the first steps is damaged while the run is stopped.
-    let at = args.iter().position(|arg| *arg == "--out").unwrap();
-    args[at + 1] = &out;
-    let mut child = start(&args, "1");
-    wait_for(&run, 2);
-    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    let code = child.wait().unwrap().code();
-    if code == Some(75) {
-        let image = data.join("photo");
-        let moved = dir.path().join("photo");
-        copy_damaged(&image, &moved);
-        let broken = train(&["fit", "--out", &out, "--resume"]);
-        ended(&broken, 1);
-        assert!(stderr(&broken).contains("photo/"), "{}", stderr(&broken));
-        std::fs::remove_dir_all(&image).unwrap();
-        std::fs::rename(&moved, &image).unwrap();
-    }
-    ended(&train(&["fit", "--out", &out, "--resume"]), 0);
+    // An image that no step before the sixth uses.
+    let mut layers = Layers::default();
+    layers.file(&whole.join("config.toml")).unwrap();
+    let plan = Plan::new(layers.resolve().unwrap().0).unwrap();
+    let (pools, batches) = (plan.data.pools(), plan.batches());
+    let early: Vec<_> = (0..5).flat_map(|step| batches.indices(step)).collect();
+    let late = batches.indices(5).into_iter().find(|place| !early.contains(place)).unwrap();
+    let image = &pools[late.0][late.1].0;
+    let bytes = std::fs::read(image).unwrap();
+    std::fs::write(image, &bytes[..20]).unwrap();
+    let broken = fit(&run);
+    ended(&broken, 1);
+    assert!(stderr(&broken).contains(image.to_str().unwrap()), "{}", stderr(&broken));
+    assert!(run.join("checkpoints/step-5").is_dir(), "five steps are lost");
+    std::fs::write(image, bytes).unwrap();
+    ended(&train(&["fit", "--out", run.to_str().unwrap(), "--resume"]), 0);
     assert_eq!(outcome(&run), outcome(&whole));
 }
 
-/// Keeps `from` at `to` and cuts every image of `from`.
-fn copy_damaged(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let kept = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_damaged(&path, &kept);
-        } else {
-            std::fs::copy(&path, &kept).unwrap();
-            std::fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
-        }
-    }
+/// Results that no checkpoint belongs to any more are not written over.
+#[test]
+fn a_finished_run_without_checkpoints_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let out = run.display().to_string();
+    ended(&train(&fit_args(&out, "linear-probe", SET)), 0);
+    std::fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let results = text(&run.join("results.jsonl"));
+    let resumed = train(&["fit", "--out", &out, "--resume"]);
+    ended(&resumed, 1);
+    assert!(stderr(&resumed).contains("no checkpoint to go on from"), "{}", stderr(&resumed));
+    assert_eq!(text(&run.join("results.jsonl")), results);
 }

@@ -6,8 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A hidden name in the same folder. A program that is killed leaves it behind;
-/// the next one that writes `path` takes it over.
+/// A hidden name in the same folder.
 fn beside(path: &Path, tag: &str) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -56,8 +55,9 @@ pub fn write_whole(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
 }
 
 /// A file that takes its name in [`WholeFile::finish`]; dropped before that it is
-/// removed. Something that is no regular file (a pipe, `/dev/stdout`) is written
-/// directly.
+/// removed. A link stays one: the file that it leads to is replaced. Something that
+/// is no regular file (a pipe), or stands for one that is open (`/dev/stdout`), is
+/// written directly.
 pub struct WholeFile {
     file: BufWriter<File>,
     path: PathBuf,
@@ -74,10 +74,15 @@ impl WholeFile {
         if there.as_ref().is_ok_and(fs::Metadata::is_dir) || path.file_name().is_none() {
             return Err(Error::io(path)(io::ErrorKind::IsADirectory.into()));
         }
-        let direct = there.is_ok_and(|there| !there.is_file());
-        let new = (!direct).then(|| beside(path, ".new"));
+        let open = path.starts_with("/dev") || path.starts_with("/proc");
+        let direct = open || there.is_ok_and(|there| !there.is_file());
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        // Two processes may write the same report: each its own file, the last one stays.
+        let tag = format!(".new-{}", std::process::id());
+        let new = (!direct).then(|| beside(&target, &tag));
         let file = File::create(new.as_deref().unwrap_or(path)).map_err(Error::io(path))?;
-        Ok(Self { file: BufWriter::new(file), path: path.into(), new })
+        let path = if direct { path.into() } else { target };
+        Ok(Self { file: BufWriter::new(file), path, new })
     }
 
     /// Syncs the file and gives it its name.
@@ -113,7 +118,24 @@ impl Drop for WholeFile {
     }
 }
 
-/// Fills a folder beside `dir`, then puts it in the place of `dir`.
+/// Makes the names in a folder outlast a power cut, where the system can.
+///
+/// # Errors
+/// If it can and fails.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        result => result.map_err(Error::io(dir)),
+    }
+}
+
+/// Fills a folder beside `dir`, then puts it in the place of `dir`. A folder that a
+/// killed program left beside it is taken over, so only one process may do this.
 ///
 /// # Errors
 /// What `fill` returns, or the reason why folders cannot be made or renamed; the
@@ -122,6 +144,10 @@ pub fn replace_dir<E: From<Error>>(
     dir: &Path,
     fill: impl FnOnce(&Path) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
+    if dir.file_name().is_none() {
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "name a folder that can be made");
+        return Err(Error::io(dir)(reason).into());
+    }
     let (new, old, parent) = (beside(dir, ".new"), beside(dir, ".old"), parent(dir));
     fs::create_dir_all(parent).map_err(Error::io(parent))?;
     let _ = fs::remove_dir_all(&new);
@@ -136,8 +162,7 @@ pub fn replace_dir<E: From<Error>>(
             return Err(Error::Io { path: dir.into(), source }.into());
         }
         let _ = fs::remove_dir_all(&old);
-        File::open(parent).and_then(|d| d.sync_all()).map_err(Error::io(parent))?;
-        Ok(())
+        Ok(sync_dir(parent)?)
     });
     if result.is_err() {
         let _ = fs::remove_dir_all(&new);
@@ -176,6 +201,18 @@ mod tests {
         );
         assert!(WholeFile::create(dir.path()).is_err());
         assert!(WholeFile::create(&dir.path().join("none/rows.csv")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink("target", &link).unwrap();
+        write_whole(&link, "new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!((fs::read(&target).unwrap(), names(dir.path()).len()), (b"new".to_vec(), 2));
     }
 
     #[cfg(unix)]

@@ -81,12 +81,12 @@ pub fn evaluate(
     samples: &[(PathBuf, usize)],
     classes: usize,
     (batch, threads): (usize, usize),
-    mut stop: impl FnMut(usize) -> bool,
+    stop: impl Fn() -> bool,
 ) -> Result<Option<Metrics>> {
     let paths = samples.iter().map(|(path, _)| path.clone()).collect();
     let mut probs = Vec::with_capacity(samples.len());
     for images in batches(predictor, paths, batch, threads) {
-        if stop(probs.len()) {
+        if stop() {
             return Ok(None);
         }
         for (_, row) in rows(images, |images| predictor.probabilities(images))? {

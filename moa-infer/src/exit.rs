@@ -33,11 +33,23 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
 /// # Errors
 /// If `path` is a file or a folder that holds something.
 pub fn require_free(path: &Path) -> anyhow::Result<()> {
+    if path.file_name().is_none() {
+        return Err(usage(format!("{}: name a folder that can be made", path.display())));
+    }
     let empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     match path.exists() && !empty {
         true => Err(usage(format!("{} exists; choose another --out", path.display()))),
         false => Ok(()),
     }
+}
+
+/// Ends a command that went over `total` images.
+///
+/// # Errors
+/// If some of them could not be read.
+pub fn all_read(failed: usize, total: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(failed == 0, "{failed} of {total} images could not be read");
+    Ok(())
 }
 
 /// Prints a line on stderr. Unlike `eprintln!` it does not panic when nobody reads

@@ -51,13 +51,8 @@ impl Features {
     /// # Errors
     /// If the ending is another one, or a file cannot be written.
     pub fn write(&self, out: &Path) -> Result<()> {
+        check_output(out)?;
         let index_path = out.with_extension("json");
-        if !replaceable(&index_path) {
-            anyhow::bail!(
-                "{} is something else than an index of features; choose another --out",
-                index_path.display()
-            );
-        }
         let raw: Vec<u8> = self.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let shape = vec![self.paths.len(), self.dim];
         let bytes = match out.extension().and_then(|e| e.to_str()) {
@@ -66,14 +61,36 @@ impl Features {
                     safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &raw)?;
                 safetensors::serialize([("features", view)], None)?
             }
-            Some("npy") => npy(&shape, &raw),
-            _ => anyhow::bail!("{}: the ending must be .safetensors or .npy", out.display()),
+            _ => npy(&shape, &raw),
         };
         write_whole(out, &bytes)?;
         let paths: Vec<_> = self.paths.iter().map(|p| p.to_string_lossy()).collect();
         let index = serde_json::json!({"paths": paths, "shape": [self.paths.len(), self.dim]});
         Ok(write_whole(&index_path, format!("{index}\n"))?)
     }
+}
+
+/// Checks what can be known before any feature is computed.
+///
+/// # Errors
+/// If the ending is neither `.safetensors` nor `.npy`, the folder is not there, or
+/// the index would replace a file that is no index.
+pub fn check_output(out: &Path) -> Result<()> {
+    let shown = out.display();
+    let ending = out.extension().and_then(|e| e.to_str());
+    anyhow::ensure!(
+        matches!(ending, Some("safetensors" | "npy")),
+        "{shown}: the ending must be .safetensors or .npy"
+    );
+    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    anyhow::ensure!(parent.is_dir(), "{shown}: there is no folder {}", parent.display());
+    let index = out.with_extension("json");
+    anyhow::ensure!(
+        replaceable(&index),
+        "{} is something else than an index of features; choose another --out",
+        index.display()
+    );
+    Ok(())
 }
 
 /// True if there is no file, or an index that an earlier call wrote.

@@ -67,8 +67,8 @@ pub fn describe(path: &Path) -> Result<Description> {
     Ok(Description { facts, tensors, usage: BTreeMap::new() })
 }
 
-/// Tokens per expert of every routed layer over some images; unreadable ones
-/// are reported on stderr and left out.
+/// Tokens per expert of every routed layer over some images, and how many images
+/// could not be read; each of those is reported on stderr.
 ///
 /// # Errors
 /// Only if the device fails.
@@ -77,14 +77,17 @@ pub fn usage(
     images: Vec<PathBuf>,
     batch: usize,
     workers: usize,
-) -> Result<BTreeMap<String, Vec<u64>>> {
-    let mut sums: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+) -> Result<(BTreeMap<String, Vec<u64>>, usize)> {
+    let (mut sums, mut failed) = (BTreeMap::<String, Vec<u64>>::new(), 0);
     for images in batches(predictor, images, batch, workers) {
         let mut inputs = Vec::new();
         for (_, image) in images {
             match image {
                 Ok(pixels) => inputs.push(pixels),
-                Err(error) => note(error),
+                Err(error) => {
+                    note(error);
+                    failed += 1;
+                }
             }
         }
         if inputs.is_empty() {
@@ -98,5 +101,5 @@ pub fn usage(
             sum.iter_mut().zip(counts).for_each(|(s, n)| *s += n as u64);
         }
     }
-    Ok(sums)
+    Ok((sums, failed))
 }

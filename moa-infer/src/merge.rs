@@ -6,7 +6,7 @@
 //! head is written beside them as a `linear-probe` adapter in `head/`.
 
 use crate::predictor::Predictor;
-use crate::spec::{located, open_backbone, recorded};
+use crate::spec::recorded;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use moa_core::backbone::{Backbone, DiskTensor, HeadKind, Layout, RawTensor};
@@ -24,10 +24,7 @@ use std::path::{Path, PathBuf};
 /// If the adapter routes tokens (no single matrix does the same), was trained at
 /// another image size than the backbone's, or a folder cannot be read or written.
 pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
-    let folder = AdapterFolder::read(adapter).map_err(|e| located(adapter, e))?;
-    let spec = backbone.unwrap_or(&folder.card.backbone.spec).to_string();
-    let weights = open_backbone(&spec)?;
-    let predictor = Predictor::adapted(folder.clone(), &weights, &Device::Cpu)?;
+    let (predictor, folder, weights) = Predictor::with_parts(adapter, backbone, &Device::Cpu)?;
     let config = &predictor.classifier.vit.config;
     if config.image_size != weights.config.image_size {
         anyhow::bail!(
@@ -141,8 +138,7 @@ fn write(path: &Path, tensors: &BTreeMap<String, DiskTensor>) -> Result<()> {
         views.push((name.as_str(), view));
     }
     let metadata = [("format".to_string(), "pt".to_string())].into();
-    safetensors::serialize_to_file(views, Some(metadata), path)?;
-    Ok(())
+    Ok(write_synced(path, safetensors::serialize(views, Some(metadata))?)?)
 }
 
 fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {

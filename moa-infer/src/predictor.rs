@@ -37,14 +37,27 @@ impl Predictor {
             }
             return Self::plain(open_backbone(&spec)?, device);
         }
-        let folder = AdapterFolder::read(path).map_err(|e| crate::spec::located(path, e))?;
+        Ok(Self::with_parts(path, backbone, device)?.0)
+    }
+
+    /// Opens an adapter folder and keeps what it is made of: its files and its backbone.
+    ///
+    /// # Errors
+    /// As [`Predictor::open`].
+    pub fn with_parts(
+        path: &Path,
+        backbone: Option<&str>,
+        device: &Device,
+    ) -> Result<(Self, AdapterFolder, Backbone)> {
+        let folder = AdapterFolder::read(path).map_err(|e| spec::located(path, e))?;
         let spec = backbone.unwrap_or(&folder.card.backbone.spec).to_string();
         let weights = open_backbone(&spec).with_context(|| {
             let hint = if backbone.is_none() { "; `--backbone` names another place" } else { "" };
             format!("{}: its backbone `{spec}` cannot be opened{hint}", path.display())
         })?;
-        Self::adapted(folder, &weights, device)
-            .with_context(|| format!("{}: not made for backbone `{spec}`", path.display()))
+        let predictor = Self::adapted(folder.clone(), &weights, device)
+            .with_context(|| format!("{}: not made for backbone `{spec}`", path.display()))?;
+        Ok((predictor, folder, weights))
     }
 
     /// An adapter on its backbone.

@@ -1,22 +1,26 @@
 //! Work done ahead on other threads, results in order.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+/// What a job gave, or the panic that ended it.
+type Done<T> = std::thread::Result<T>;
+
 /// Maps `jobs` through `work` on threads of its own and yields the results in
-/// the order of the jobs, whatever the number of threads. No more than `ahead`
-/// results per thread wait at any time.
+/// the order of the jobs, whatever the number of threads. A panic of `work` goes
+/// on where its result is due: it must not pass for the end of the jobs.
 pub struct Prefetch<T> {
-    results: Option<Receiver<(usize, T)>>,
-    early: BTreeMap<usize, T>,
+    results: Option<Receiver<(usize, Done<T>)>>,
+    early: BTreeMap<usize, Done<T>>,
     next: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Starts `workers` threads (at least one).
+    /// Starts `workers` threads (at least one), which stop when `ahead` results wait.
     pub fn new<J: Send + 'static>(
         jobs: impl Iterator<Item = J> + Send + 'static,
         workers: usize,
@@ -34,10 +38,11 @@ impl<T: Send + 'static> Prefetch<T> {
                     loop {
                         let job = match jobs.lock() {
                             Ok(mut jobs) => jobs.next(),
-                            Err(_) => None, // another worker panicked
+                            Err(_) => None, // the iterator of jobs panicked
                         };
                         let Some((index, job)) = job else { return };
-                        if sender.send((index, work(job))).is_err() {
+                        let done = catch_unwind(AssertUnwindSafe(|| work(job)));
+                        if sender.send((index, done)).is_err() {
                             return; // nobody is interested any more
                         }
                     }
@@ -54,26 +59,14 @@ impl<T> Iterator for Prefetch<T> {
     fn next(&mut self) -> Option<T> {
         let results = self.results.as_ref()?;
         while !self.early.contains_key(&self.next) {
-            match results.recv() {
-                Ok((index, result)) => self.early.insert(index, result),
-                Err(_) => return self.end(),
-            };
+            let (index, done) = results.recv().ok()?;
+            self.early.insert(index, done);
         }
         self.next += 1;
-        self.early.remove(&(self.next - 1))
-    }
-}
-
-impl<T> Prefetch<T> {
-    /// All threads are gone, after the last job or because one of them panicked: that
-    /// must not pass for the end of the work.
-    fn end(&mut self) -> Option<T> {
-        for thread in self.threads.drain(..) {
-            if let Err(panic) = thread.join() {
-                std::panic::resume_unwind(panic);
-            }
+        match self.early.remove(&(self.next - 1))? {
+            Ok(result) => Some(result),
+            Err(panic) => resume_unwind(panic),
         }
-        None
     }
 }
 
@@ -119,7 +112,7 @@ mod tests {
     #[should_panic(expected = "a fault")]
     fn a_panic_is_not_the_end_of_the_work() {
         let faulty = |i: u64| if i == 5 { panic!("a fault") } else { i };
-        Prefetch::new(0..20, 2, 3, faulty).for_each(drop);
+        Prefetch::new(0.., 2, 3, faulty).for_each(drop);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn is_known(spec: &str) -> bool {
 /// How a spec is recorded: names as they are, folders with their whole path, so
 /// that an adapter finds its backbone from any folder.
 pub fn recorded(spec: &str) -> String {
-    if is_known(spec) {
+    if spec == TINY || (is_known(spec) && !Path::new(spec).is_dir()) {
         return spec.into();
     }
     whole(spec)

@@ -22,8 +22,9 @@ pub fn write(dir: &Path, title: &str) -> Result<Report> {
     let records = read_sweep(dir)?;
     anyhow::ensure!(!records.is_empty(), "{}: no results to report", dir.display());
     let report = Report::new(&records);
-    let about: Vec<String> = protocol(&records).into_iter().chain(remarks(&records)).collect();
-    remarks(&records).iter().for_each(note);
+    let remarks = remarks(&records);
+    remarks.iter().for_each(note);
+    let about: Vec<String> = protocol(&records).into_iter().chain(remarks).collect();
     let lines = about.join("  \n");
     let files = [
         ("report.md", format!("# {title}\n\n{lines}\n\n{}", report.to_markdown())),

@@ -1,6 +1,6 @@
 //! A method as data, and its check against a backbone.
 
-use super::{Blocks, LinearName};
+use super::{Blocks, LinearName, flatten};
 use crate::adapter::{AdapterConfig, AdapterKind, RouterConfig};
 use crate::backbone::VitConfig;
 use crate::error::{Error, Result};
@@ -69,7 +69,9 @@ impl Method {
         let flat = |method: &Method| {
             let mut all = BTreeMap::new();
             if let Ok(table) = toml::Table::try_from(method) {
-                flatten("", &table, &mut all);
+                flatten("", &table, &mut |key, value| {
+                    all.insert(key.to_string(), value.to_string().replace(['"', ' '], ""));
+                });
             }
             all
         };
@@ -169,18 +171,6 @@ impl Method {
                 fail("`router.temperature` is not finite".into())
             }
             _ => Ok(()),
-        }
-    }
-}
-
-/// Values by their keys joined with dots, as short text.
-fn flatten(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
-    for (name, value) in table {
-        match value {
-            toml::Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, all),
-            value => {
-                all.insert(format!("{prefix}{name}"), value.to_string().replace(['"', ' '], ""));
-            }
         }
     }
 }

@@ -42,7 +42,8 @@ pub struct BackboneRef {
 pub struct Training {
     /// Dataset.
     pub dataset: String,
-    /// Hash of the names of its images, which decide its splits.
+    /// Hash of the names of its images, which decide its splits; may be unknown.
+    #[serde(default)]
     pub data_sha256: String,
     /// Environments it was trained on.
     pub train_envs: Vec<String>,
@@ -173,8 +174,8 @@ impl AdapterFolder {
         Ok(Self { card, tensors })
     }
 
-    /// Writes the folder: beside its final name first, synced, then renamed over
-    /// what was there, so that a reader sees the old or the new one whole.
+    /// Writes the folder: beside its final name first, synced, then put in the place
+    /// of what was there ([`replace_dir`]).
     ///
     /// # Errors
     /// If something cannot be written; nothing is left behind then.

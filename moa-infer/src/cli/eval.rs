@@ -78,13 +78,19 @@ impl Eval {
                 difference(classes, &dataset.classes)
             );
         }
+        if let (true, Some(card)) = (self.split != Part::All, &predictor.card) {
+            let trained = &card.training.data_sha256;
+            if !trained.is_empty() && *trained != dataset.sha256() {
+                note("these are not the images of the training run: its splits were others");
+            }
+        }
         let mut results = Vec::new();
         for &env in &envs {
             let samples = self.samples(&dataset, env, &predictor)?;
             let name = &dataset.envs[env].name;
             anyhow::ensure!(!samples.is_empty(), "environment `{name}`: this split has no images");
             let options = (self.model.batch_size, self.model.workers);
-            let metrics = evaluate(&predictor, &samples, classes.len(), options, |_| false)?;
+            let metrics = evaluate(&predictor, &samples, classes.len(), options, || false)?;
             results.extend(metrics.map(|m| (name.clone(), m)));
         }
         let mut out = std::io::stdout().lock();

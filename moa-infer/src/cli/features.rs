@@ -1,8 +1,8 @@
 //! `moa-infer features`
 
 use super::Model;
-use crate::exit::{Exit, FAILED, note};
-use crate::features::extract;
+use crate::exit::{all_read, note};
+use crate::features::{check_output, extract};
 use crate::inputs::expand;
 use anyhow::Result;
 use moa_core::image::{Interpolation, ResizeRule};
@@ -31,6 +31,7 @@ pub struct Features {
 
 impl Features {
     pub fn run(self) -> Result<()> {
+        check_output(&self.out)?;
         let mut predictor = self.model.open(&self.adapter)?;
         if self.squash {
             predictor.preprocess.resize = ResizeRule::Squash;
@@ -49,11 +50,7 @@ impl Features {
             features.dim,
             self.out.display()
         )?;
-        match features.failed.len() {
-            0 => Ok(()),
-            n => {
-                Err(Exit { code: FAILED, message: format!("{n} images could not be read") }.into())
-            }
-        }
+        let failed = features.failed.len();
+        all_read(failed, failed + features.paths.len())
     }
 }

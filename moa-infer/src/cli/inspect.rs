@@ -1,6 +1,7 @@
 //! `moa-infer inspect`
 
 use super::Model;
+use crate::exit::all_read;
 use crate::inputs::expand;
 use crate::inspect::{Description, describe, usage};
 use anyhow::Result;
@@ -26,19 +27,21 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(self) -> Result<()> {
-        let mut description = describe(&self.adapter)?;
+        let (mut description, mut failed) = (describe(&self.adapter)?, 0);
+        let mut total = 0;
         if !self.images.is_empty() {
             let predictor = self.model.open(&self.adapter)?;
             let images = expand(&self.images, std::io::stdin().lock())?;
             let (batch, workers) = (self.model.batch_size, self.model.workers);
-            description.usage = usage(&predictor, images, batch, workers)?;
+            total = images.len();
+            (description.usage, failed) = usage(&predictor, images, batch, workers)?;
         }
         let mut out = std::io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", serde_json::to_string(&description)?)?,
             false => print(&description, &mut out)?,
         }
-        Ok(())
+        all_read(failed, total)
     }
 }
 

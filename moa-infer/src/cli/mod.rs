@@ -26,7 +26,7 @@ struct Cli {
 
 /// Printed below the help of both programs.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 75 \
-                              interrupted and resumable.";
+                              interrupted and resumable, 130 ended by a second Ctrl-C.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::evaluate::{batches, rows};
-use crate::exit::Exit;
+use crate::exit::all_read;
 use crate::inputs::expand;
 use crate::metrics::top_k;
 use crate::predictor::Predictor;
@@ -67,11 +67,7 @@ impl Predict {
                 failed
             }
         };
-        if failed > 0 {
-            let message = format!("{failed} of {total} images could not be read");
-            return Err(Exit { code: crate::exit::FAILED, message }.into());
-        }
-        Ok(())
+        all_read(failed, total)
     }
 
     /// Writes a row (in CSV, one per class) for every image; returns how many failed.

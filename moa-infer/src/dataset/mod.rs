@@ -18,6 +18,7 @@ mod open;
 pub mod registry;
 pub mod scan;
 
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 pub use error::DatasetError;
@@ -88,6 +89,21 @@ impl Dataset {
     pub fn env(&self, name: &str) -> Result<&Env, DatasetError> {
         let found = self.envs.get(self.env_index(name)?);
         found.ok_or_else(|| self.unknown_environment(name))
+    }
+
+    /// Hash of the names of all images in order: the same files in the same places
+    /// have the same splits.
+    pub fn sha256(&self) -> String {
+        let mut hasher = Sha256::new();
+        for env in &self.envs {
+            hasher.update(format!("{}\n", env.name));
+            for sample in &env.samples {
+                let path = sample.path.strip_prefix(&self.root).unwrap_or(&sample.path);
+                hasher.update(path.to_string_lossy().as_bytes());
+                hasher.update(b"\n");
+            }
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Number of images in all environments.

@@ -33,7 +33,7 @@ pub fn write(dir: &Path) -> Result<()> {
     }
     let text = serde_json::to_string_pretty(&hashes)? + "\n";
     moa_core::files::write_synced(&dir.join(FILE), &text)?;
-    fs::File::open(dir).and_then(|d| d.sync_all()).with_context(|| dir.display().to_string())
+    Ok(moa_core::files::sync_dir(dir)?)
 }
 
 /// Compares the hashes of all files with the manifest.

@@ -1,10 +1,10 @@
 //! `moa-train fit`
 
 use crate::config::layers::{ConfigError, Layers, Sources};
-use crate::config::{Config, keys};
+use crate::config::{Config, keys, saved};
 use crate::fit::signals::StopFlag;
-use crate::fit::{Outcome, Plan, Run, estimate};
-use anyhow::{Context, Result};
+use crate::fit::{LOCK_FILE, Outcome, Plan, Run, estimate};
+use anyhow::Result;
 use moa_infer::exit::{Exit, INTERRUPTED, note, usage};
 use serde_json::json;
 use std::io::Write;
@@ -79,7 +79,7 @@ impl Fit {
         }
         let Some(out) = &self.out else { return self.dry(&self.resolve(None)?) };
         let saved = out.join("config.toml");
-        if self.resume && !saved.is_file() && out.join("checkpoints").exists() {
+        if self.resume && !saved.is_file() && occupied(out) {
             return Err(usage(format!("{}: config.toml is missing", out.display())));
         }
         if !self.resume && !self.dry_run && occupied(out) {
@@ -88,7 +88,12 @@ impl Fit {
                 out.display()
             )));
         }
-        let resolved = self.resolve((self.resume && saved.is_file()).then_some(&saved))?;
+        let nowhere = self.resume && !saved.is_file();
+        let resolved = self.resolve((self.resume && !nowhere).then_some(&saved));
+        let resolved = resolved.map_err(|e| match nowhere {
+            true => usage(format!("{}: there is no run to go on with, and {e}", out.display())),
+            false => e,
+        })?;
         if self.dry_run {
             return self.dry(&resolved);
         }
@@ -102,7 +107,7 @@ impl Fit {
         config.data.root = moa_infer::spec::whole(&config.data.root);
         config.backbone.spec = moa_infer::spec::recorded(&config.backbone.spec);
         if let Some(saved) = saved {
-            unchanged(saved, &config).map_err(|e| usage(e.to_string()))?;
+            saved::require_same(saved, &config).map_err(|e| usage(e.to_string()))?;
         }
         Ok((config, sources))
     }
@@ -129,7 +134,7 @@ impl Fit {
             writeln!(out, "{facts}")?;
             return Ok(());
         }
-        write!(out, "{}", resolved(config, sources)?)?;
+        write!(out, "{}", saved::to_text(config, sources)?)?;
         writeln!(out, "# trainable parameters: {trained}")?;
         writeln!(out, "# of the head: {head}")?;
         writeln!(out, "# memory: about {} MB", bytes.div_ceil(1_000_000))?;
@@ -137,7 +142,7 @@ impl Fit {
     }
 
     fn train(&self, out: &Path, (config, sources): (Config, Sources)) -> Result<()> {
-        let text = resolved(&config, &sources)?;
+        let text = saved::to_text(&config, &sources)?;
         let plan = self.plan(config)?;
         note(format_args!(
             "{}: {} trainable parameters besides the head ({} in it)",
@@ -221,53 +226,11 @@ impl Fit {
 /// True if there is anything that a new run would write over. What a start that
 /// failed at its first step leaves is not.
 fn occupied(dir: &Path) -> bool {
-    let left = |name: &std::ffi::OsStr| name == "config.toml" || name == "events.jsonl";
+    let left = |name: &std::ffi::OsStr| {
+        [LOCK_FILE, "config.toml", "events.jsonl"].iter().any(|file| name == *file)
+    };
     let kept = |entry: std::io::Result<std::fs::DirEntry>| {
         entry.map_or(true, |entry| !left(&entry.file_name()))
     };
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(kept))
-}
-
-/// The configuration as TOML, each value with where it came from.
-fn resolved(config: &Config, sources: &Sources) -> Result<String> {
-    let plain = toml::to_string(config).context("the configuration cannot be written")?;
-    let mut table = String::new();
-    let mut text = String::new();
-    for line in plain.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            table = name.to_string();
-        }
-        let key = format!("{table}.{}", line.split('=').next().unwrap_or_default().trim());
-        text.push_str(line);
-        if let Some(source) = sources.get(&key) {
-            text.push_str(&format!("  # {}", source.replace(char::is_control, " ")));
-        }
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-/// A resumed run must be the same run. Where things are and how often they are
-/// saved may change.
-fn unchanged(saved: &Path, config: &Config) -> Result<()> {
-    let text = std::fs::read_to_string(saved).with_context(|| saved.display().to_string())?;
-    let old: toml::Table = text.parse().with_context(|| saved.display().to_string())?;
-    let new = toml::Table::try_from(config)?;
-    for (table, values) in &new {
-        let Some(values) = values.as_table() else { continue };
-        for (key, value) in values {
-            let name = format!("{table}.{key}");
-            let free = ["backbone.spec", "data.root", "data.workers", "train.device", "eval.batch"];
-            if free.contains(&name.as_str()) || table == "checkpoint" {
-                continue;
-            }
-            let before = old.get(table).and_then(|t| t.get(key));
-            anyhow::ensure!(
-                before == Some(value),
-                "{name} was {} and is now {value}: a resumed run keeps its configuration",
-                before.map_or("not set".into(), ToString::to_string)
-            );
-        }
-    }
-    Ok(())
 }

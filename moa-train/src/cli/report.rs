@@ -24,7 +24,7 @@ impl Report {
         let mut out = std::io::stdout().lock();
         match self.json {
             true => writeln!(out, "{}", serde_json::to_string(&report)?),
-            false => write!(out, "{}", report.to_text()),
+            false => write!(out, "{}", report.to_wide_text()),
         }?;
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Every key of the configuration with its meaning: the source of `--help
-//! --set`, of "did you mean" and of `docs/configuration.md`.
+//! Every key of the configuration with its meaning: the source of
+//! `--help-keys`, of "did you mean" and of `docs/configuration.md`.
 
 /// Key, default as TOML (empty if there is none), meaning.
 pub const KEYS: &[(&str, &str, &str)] = &[

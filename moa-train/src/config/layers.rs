@@ -3,7 +3,7 @@
 
 use super::Config;
 use super::keys::{KEYS, defaults};
-use moa_core::method::preset_text;
+use moa_core::method::{flatten, preset_text};
 use moa_core::suggest::nearest;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -230,15 +230,6 @@ fn is_fraction(key: &str) -> bool {
         ]
         .iter()
         .any(|end| key == format!("method.{end}"))
-}
-
-fn flatten(prefix: &str, table: &Table, put: &mut impl FnMut(&str, &Value)) {
-    for (name, value) in table {
-        match value {
-            Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, put),
-            value => put(&format!("{prefix}{name}"), value),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod keys;
 pub mod layers;
+pub mod saved;
 
 use moa_core::method::Method;
 use moa_infer::evaluate::MAX_BATCH;

@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use moa_infer::dataset::{Dataset, DatasetKind};
 use moa_infer::exit::usage;
 use moa_infer::split::{Split, split_environment};
-use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 /// A dataset with its splits.
@@ -66,18 +65,6 @@ impl Data {
             config.data.holdout
         );
         Ok(data)
-    }
-
-    /// Hash of the names of all images in order: the same files in the same places
-    /// have the same splits.
-    pub fn sha256(&self) -> String {
-        let mut hasher = Sha256::new();
-        for sample in self.dataset.envs.iter().flat_map(|env| &env.samples) {
-            let path = sample.path.strip_prefix(&self.dataset.root).unwrap_or(&sample.path);
-            hasher.update(path.to_string_lossy().as_bytes());
-            hasher.update(b"\n");
-        }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Indices of the environments that are trained on.

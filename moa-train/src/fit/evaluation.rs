@@ -28,17 +28,15 @@ pub fn run(
     data: &Data,
     config: &Config,
     stop: &StopFlag,
-    mut progress: impl FnMut(&str),
 ) -> Result<Option<Evaluation>> {
-    let mut accuracy = |env: usize, part: Part| -> Result<Option<f64>> {
+    let accuracy = |env: usize, part: Part| -> Result<Option<f64>> {
         let samples = data.samples(env, part, config.eval.max_images);
         if samples.is_empty() {
             return Ok(Some(f64::NAN)); // nothing was left out of this environment
         }
-        progress(&data.dataset.envs[env].name);
         let (classes, batch) = (data.dataset.classes.len(), config.eval.batch);
         let threads = config.data.workers;
-        let metrics = evaluate(predictor, &samples, classes, (batch, threads), |_| stop.is_set())?;
+        let metrics = evaluate(predictor, &samples, classes, (batch, threads), || stop.is_set())?;
         Ok(metrics.map(|m| m.accuracy))
     };
     let mut envs = Vec::new();

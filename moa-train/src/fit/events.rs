@@ -43,6 +43,14 @@ impl Events {
         }))
     }
 
+    /// Makes sure that what was written is on the disk.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_all().with_context(|| self.path.display().to_string())
+    }
+
     /// Any event.
     ///
     /// # Errors
@@ -53,21 +61,22 @@ impl Events {
     }
 }
 
-/// Removes lines whose `step` is `first` or later, and an unfinished last line:
-/// what a run wrote after the checkpoint that it resumes from.
+/// Removes what a run wrote after the checkpoint that it resumes from, and an
+/// unfinished last line: training steps from `steps` on, everything else (it is of
+/// an evaluation) from `evaluated` on.
 ///
 /// # Errors
 /// If the file cannot be rewritten.
-pub fn truncate(path: &Path, first: u64) -> Result<()> {
+pub fn truncate(path: &Path, steps: u64, evaluated: u64) -> Result<()> {
     // Bytes: an unfinished line may end inside a character.
     if !path.exists() {
         return Ok(());
     }
     let text = read(path)?;
     let keeps = |line: &&[u8]| {
-        let value: Option<Value> = serde_json::from_slice(line).ok();
-        let step = value.and_then(|v| v.get("step")?.as_u64());
-        line.ends_with(b"\n") && step.is_some_and(|step| step < first)
+        let Ok(value) = serde_json::from_slice::<Value>(line) else { return false };
+        let first = if value["kind"] == "step" { steps } else { evaluated };
+        line.ends_with(b"\n") && value["step"].as_u64().is_some_and(|step| step < first)
     };
     let kept = text.split_inclusive(|&b| b == b'\n').filter(keeps).collect::<Vec<_>>().concat();
     if kept != text {
@@ -90,11 +99,15 @@ mod tests {
         }
         fs::write(&path, [fs::read(&path).unwrap(), b"{\"step\":1,\"lo\xc3".to_vec()].concat())
             .unwrap();
-        truncate(&path, 3).unwrap();
+        truncate(&path, 4, 3).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n"
         );
-        truncate(&dir.path().join("none.jsonl"), 3).unwrap();
+        fs::write(&path, "{\"kind\":\"step\",\"step\":3}\n{\"kind\":\"eval\",\"step\":3}\n")
+            .unwrap();
+        truncate(&path, 4, 3).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"kind\":\"step\",\"step\":3}\n");
+        truncate(&dir.path().join("none.jsonl"), 3, 3).unwrap();
     }
 }

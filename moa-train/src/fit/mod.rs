@@ -19,5 +19,5 @@ mod step;
 pub use data::{Data, Part, labelled};
 pub use memory::estimate;
 pub use plan::Plan;
-pub use run::{Outcome, Run};
+pub use run::{LOCK_FILE, Outcome, Run};
 pub use step::{Losses, step_losses};

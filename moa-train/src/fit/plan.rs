@@ -72,7 +72,7 @@ impl Plan {
             layout: backbone.layout,
             vit: model.vit.config.clone(),
         };
-        let data_sha256 = data.sha256();
+        let data_sha256 = data.dataset.sha256();
         Ok(Self { config, data, model, preprocess, device, backbone, data_sha256 })
     }
 
@@ -122,7 +122,7 @@ impl Plan {
     ///
     /// # Errors
     /// If there are checkpoints but none is whole, or it is of another run.
-    pub(super) fn restore(&self, dir: &Path, adam: &mut Adam) -> Result<State> {
+    pub(super) fn restore(&mut self, dir: &Path, adam: &mut Adam) -> Result<State> {
         let (found, damaged) = checkpoint::read_newest(dir)?;
         damaged.iter().for_each(note);
         let Some(found) = found else { return Ok(State::default()) };
@@ -144,6 +144,8 @@ impl Plan {
             let tensor = tensor.with_context(|| format!("`{name}` is missing"))?;
             var.set(&tensor.to_device(var.device())?)?;
         }
+        // The folder may have another name by now; the results go on under the first.
+        self.data.dataset.name = found.adapter.card.training.dataset;
         let state = found.state;
         anyhow::ensure!(
             state.step <= self.config.train.steps && (state.step > 0 || !state.pending_eval),

@@ -100,8 +100,10 @@ impl Pace {
     /// Seconds left once `done` steps are trained and the last of them is not yet
     /// evaluated. Evaluations count from the first one that was measured.
     fn left(&self, done: u64) -> f64 {
-        let evaluated = |step: u64| step.is_multiple_of(self.eval_every) || step + 1 == self.steps;
-        let evaluations = (done.saturating_sub(1)..self.steps).filter(|&s| evaluated(s)).count();
+        // Of the steps that are evaluated (the multiples and the last), those left.
+        let multiples = |below: u64| below.div_ceil(self.eval_every);
+        let last = u64::from(!(self.steps - 1).is_multiple_of(self.eval_every));
+        let evaluations = multiples(self.steps) - multiples(done.saturating_sub(1)) + last;
         (self.steps - done) as f64 * self.trained.get() + evaluations as f64 * self.evaluated.get()
     }
 }

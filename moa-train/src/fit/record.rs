@@ -41,6 +41,14 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
         "resnet_dropout": config.head.dropout,
         "data_augmentation": config.data.augment == crate::config::Augment::Domainbed,
         "class_balanced": false,
+        "backbone": config.backbone.spec,
+        "optimizer": config.optim.kind,
+        "schedule": config.optim.schedule,
+        "warmup": config.optim.warmup,
+        "clip": config.train.clip,
+        "accumulate": config.train.accumulate,
+        "image_size": config.data.image_size,
+        "eval_max_images": config.eval.max_images,
     });
     Record {
         step: at,

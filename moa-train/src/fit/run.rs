@@ -8,8 +8,9 @@ use super::record::{record, summary};
 use super::signals::StopFlag;
 use super::step::{Losses, step};
 use crate::checkpoint::{self, State};
+use crate::config::Config;
 use crate::optim::Adam;
-use crate::protocol::results::{RESULTS_FILE, append_record};
+use crate::protocol::results::{RESULTS_FILE, append_record, read_results};
 use anyhow::{Context, Result};
 use moa_core::image::ImageError;
 use moa_infer::predictor::Predictor;
@@ -17,6 +18,9 @@ use serde_json::{Map, json};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// Locked by the process that works in a run folder.
+pub const LOCK_FILE: &str = ".lock";
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -50,26 +54,29 @@ impl Run {
     /// If the folder cannot be written, its checkpoints are damaged, or another
     /// process is at work in it.
     pub fn start(
-        plan: Plan,
+        mut plan: Plan,
         dir: &Path,
         resume: bool,
         config_text: &str,
         silent: bool,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        let lock = lock(&dir.join(LOCK_FILE))?;
         let config = dir.join("config.toml");
         if !(resume && config.is_file()) {
             moa_core::files::write_whole(&config, config_text)?;
         }
-        let lock = lock(&config)?;
         let mut adam = Adam::new(&plan.config.optim, plan.model.trainable())?;
         let state = match resume {
             true => plan.restore(&dir.join("checkpoints"), &mut adam)?,
             false => State::default(),
         };
-        let first = state.step - u64::from(state.pending_eval);
+        if state.step == 0 {
+            require_short(dir, &plan.config)?;
+        }
+        let evaluated = state.step - u64::from(state.pending_eval);
         for file in ["events.jsonl", RESULTS_FILE] {
-            truncate(&dir.join(file), first)?;
+            truncate(&dir.join(file), state.step, evaluated)?;
         }
         let events = Events::open(&dir.join("events.jsonl"))?;
         Ok(Self { plan, dir: dir.into(), adam, state, events, silent, _lock: lock })
@@ -103,10 +110,7 @@ impl Run {
             let (at, started) = (self.state.step, Instant::now());
             let (model, device) = (&self.plan.model, &self.plan.device);
             let done = step(model, &mut self.adam, &config, size, &mut loader, at, device);
-            if done.as_ref().is_err_and(|e| e.is::<ImageError>()) && at > 0 {
-                self.checkpoint()?; // once the image is mended, nothing is lost
-            }
-            let (losses, images) = done.with_context(|| format!("step {}", at + 1))?;
+            let (losses, images) = self.keep(done).with_context(|| format!("step {}", at + 1))?;
             let seconds = started.elapsed().as_secs_f64();
             self.count(&losses, seconds);
             progress.step(at, &losses, images, seconds);
@@ -134,8 +138,24 @@ impl Run {
         self.state.seconds += seconds;
     }
 
+    /// If an image could not be read, writes a checkpoint: once it is mended, the run
+    /// goes on from here.
+    fn keep<T>(&self, done: Result<T>) -> Result<T> {
+        if done.as_ref().is_err_and(|e| e.is::<ImageError>()) && self.state.step > 0 {
+            self.checkpoint()?;
+        }
+        done
+    }
+
     fn checkpoint(&self) -> Result<()> {
-        let adapter = self.plan.adapter(self.state.step)?;
+        // What was told until now must not be lost before what is kept here.
+        self.events.sync()?;
+        let results = self.dir.join(RESULTS_FILE);
+        if results.exists() {
+            let synced = File::options().append(true).open(&results).and_then(|f| f.sync_all());
+            synced.with_context(|| results.display().to_string())?;
+        }
+        let adapter = self.plan.adapter(self.state.step.saturating_sub(1))?;
         let (dir, keep) = (self.dir.join("checkpoints"), self.plan.config.checkpoint.keep);
         checkpoint::write(&dir, &adapter, &self.adam, &self.state, keep)
     }
@@ -150,7 +170,7 @@ impl Run {
         let (plan, at) = (&self.plan, self.state.step - 1);
         let predictor = Predictor::of(plan.model.clone(), plan.preprocess.clone(), &plan.device);
         let started = Instant::now();
-        let found = evaluation::run(&predictor, &plan.data, &plan.config, stop, |_| {})?;
+        let found = self.keep(evaluation::run(&predictor, &plan.data, &plan.config, stop))?;
         let Some(evaluation) = found else { return Ok(false) };
         let seconds = started.elapsed().as_secs_f64();
         let record = record(plan, &self.state, at, &evaluation);
@@ -182,12 +202,28 @@ impl Run {
     }
 }
 
+/// Without a checkpoint a run starts from its beginning; results that took longer
+/// than a checkpoint must not be thrown away for that.
+fn require_short(dir: &Path, config: &Config) -> Result<()> {
+    let path = dir.join(RESULTS_FILE);
+    let records = if path.is_file() { read_results(&path)? } else { Vec::new() };
+    let done = records.iter().map(|r| r.step + 1).max().unwrap_or(0);
+    anyhow::ensure!(
+        done < config.checkpoint.every.min(config.train.steps).max(2),
+        "{}: has results of {done} steps but no checkpoint to go on from; choose another --out",
+        dir.display()
+    );
+    Ok(())
+}
+
 /// Two processes in one folder would mix their files. The system lets go of the
 /// lock however the process ends.
 fn lock(path: &Path) -> Result<File> {
-    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let file = File::options().create(true).write(true).truncate(false).open(path);
+    let file = file.with_context(|| path.display().to_string())?;
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        anyhow::bail!("{}: another process is at work in this run folder", path.display());
+        let dir = path.parent().unwrap_or(path).display();
+        anyhow::bail!("{dir}: another process is at work in this run folder");
     }
     Ok(file) // a file system without locks is no reason to refuse
 }

@@ -22,7 +22,11 @@ impl StopFlag {
             .context("cannot listen to signals")?;
         let mut signals = vec![SIGINT, SIGTERM];
         #[cfg(unix)]
-        signals.extend([signal_hook::consts::SIGUSR1, signal_hook::consts::SIGHUP]);
+        signals.push(signal_hook::consts::SIGUSR1);
+        #[cfg(unix)]
+        if !hangups_are_ignored() {
+            signals.push(signal_hook::consts::SIGHUP);
+        }
         for signal in signals {
             signal_hook::flag::register(signal, flag.0.clone())
                 .context("cannot listen to signals")?;
@@ -48,4 +52,14 @@ impl StopFlag {
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+}
+
+/// True under `nohup`, which wants a run to outlast its terminal. Where the system
+/// does not tell (it is Linux's to do so), `nohup` is not overruled either.
+#[cfg(unix)]
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_none_or(|mask| mask >> (signal_hook::consts::SIGHUP - 1) & 1 == 1)
 }

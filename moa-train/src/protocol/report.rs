@@ -67,10 +67,20 @@ impl Report {
 
     /// The text that `collect_results.py` prints and keeps in `results.txt`.
     pub fn to_text(&self) -> String {
+        self.text(20, 25)
+    }
+
+    /// The same with the names of all methods in full.
+    pub fn to_wide_text(&self) -> String {
+        let longest = self.algorithms.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        self.text(longest.max(20), longest.max(25))
+    }
+
+    fn text(&self, names: usize, names_of_averages: usize) -> String {
         let mut out = format!("Total records: {}\n", self.total);
         for rule in &self.rules {
-            rule.datasets.iter().for_each(|table| out.push_str(&table.to_text(20)));
-            out.push_str(&rule.averages.to_text(25));
+            rule.datasets.iter().for_each(|table| out.push_str(&table.to_text(names, 20)));
+            out.push_str(&rule.averages.to_text(names_of_averages, 25));
         }
         out
     }

@@ -71,7 +71,7 @@ pub fn read_results(path: &Path) -> Result<Vec<Record>, ResultsError> {
 /// As [`read_results`]; [`ResultsError::Io`] if `dir` cannot be listed.
 pub fn read_sweep(dir: &Path) -> Result<Vec<Record>, ResultsError> {
     let mut files = Vec::new();
-    find(dir, &mut files)?;
+    find(dir, &mut Vec::new(), &mut files)?;
     files.sort();
     let mut records = Vec::new();
     for file in files {
@@ -80,20 +80,31 @@ pub fn read_sweep(dir: &Path) -> Result<Vec<Record>, ResultsError> {
     Ok(records)
 }
 
-/// Lists results files; below the folder of a run there are no other runs.
-fn find(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), ResultsError> {
+/// Lists results files; below the folder of a run there are no other runs. `above`
+/// holds the real paths of the folders around, against links that lead back up.
+fn find(
+    dir: &Path,
+    above: &mut Vec<PathBuf>,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), ResultsError> {
     let file = dir.join(RESULTS_FILE);
     if file.is_file() {
         files.push(file);
         return Ok(());
     }
     let list = |source| io_error("list", dir, source);
+    let real = dir.canonicalize().map_err(list)?;
+    if above.contains(&real) {
+        return Ok(());
+    }
+    above.push(real);
     for entry in fs::read_dir(dir).map_err(list)? {
-        let entry = entry.map_err(list)?;
-        if entry.file_type().map_err(list)?.is_dir() {
-            find(&entry.path(), files)?;
+        let path = entry.map_err(list)?.path();
+        if path.is_dir() {
+            find(&path, above, files)?;
         }
     }
+    above.pop();
     Ok(())
 }
 

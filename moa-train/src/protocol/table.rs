@@ -78,11 +78,12 @@ impl Row {
 
 impl Table {
     /// The table as DomainBed's `collect_results.py` prints it, in columns of
-    /// `width` characters.
-    pub fn to_text(&self, width: usize) -> String {
+    /// `width` characters; `first` for the names of the methods.
+    pub fn to_text(&self, first: usize, width: usize) -> String {
+        let wide = first;
         let mut out = format!("\n-------- {}\n", self.title);
         let mut line = |first: &str, cells: &mut dyn Iterator<Item = String>, last: &str| {
-            let cells = std::iter::once(first.to_owned()).chain(cells);
+            out.push_str(&format!("{first:wide$.wide$}  "));
             for text in cells.chain([last.to_owned()]) {
                 // cut as well as filled, and two spaces between columns
                 out.push_str(&format!("{text:width$.width$}  "));
@@ -162,7 +163,7 @@ mod tests {
             Algorithm  A          B          Avg       \n\
             ERM        85.0 +/-   100.0 +/-  92.5      \n\
             a|b        50.0 +/-   X          X         \n";
-        assert_eq!(table().to_text(9), wanted);
+        assert_eq!(table().to_text(9, 9), wanted);
     }
 
     #[test]

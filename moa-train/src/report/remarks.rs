@@ -10,6 +10,7 @@ pub fn remarks(records: &[Record]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rows: BTreeMap<_, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     let mut runs: BTreeMap<_, (u64, Option<u64>)> = BTreeMap::new();
+    let mut repeated: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
     for record in records {
         let args = &record.args;
         // Runs of one seed of hyper-parameters are meant to be repetitions of each other.
@@ -20,6 +21,8 @@ pub fn remarks(records: &[Record]) -> Vec<String> {
         for (key, value) in settings {
             row.entry(key).or_default().insert(value.to_string());
         }
+        let trial = (&args.dataset, &args.algorithm, &args.test_envs, args.trial_seed);
+        repeated.entry(trial).or_default().insert(args.seed);
         let seeds = (args.trial_seed, args.hparams_seed, args.seed);
         let run = runs.entry((&args.dataset, &args.algorithm, &args.test_envs, seeds));
         let (last, steps) = run.or_insert((record.step, args.steps));
@@ -45,6 +48,15 @@ pub fn remarks(records: &[Record]) -> Vec<String> {
                 "{algorithm} on {dataset} without environment {targets} (split seed {trial}, seed \
                  {seed}): evaluated up to step {} of {steps}, not finished",
                 last + 1
+            ));
+        }
+    }
+    for ((dataset, algorithm, targets, trial), seeds) in repeated {
+        if seeds.len() > 1 {
+            lines.push(format!(
+                "{algorithm} on {dataset} without environment {targets:?}, split seed {trial}: of \
+                 {} runs with different seeds only the best one counts, as in DomainBed",
+                seeds.len()
             ));
         }
     }
@@ -78,6 +90,9 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].ends_with("one row, but runs with lr 0.25 and 0.5"), "{lines:?}");
         assert!(lines[1].ends_with("evaluated up to step 41 of 101, not finished"), "{lines:?}");
+        let mut c = a.clone();
+        c.args.seed = 7;
+        assert!(remarks(&[a.clone(), c])[0].contains("of 2 runs with different seeds"));
         a.args.test_envs = vec![0, 1];
         assert!(remarks(&[a])[0].starts_with("1 records are of runs"));
     }

@@ -332,7 +332,7 @@ mod tests {
             fails("optim.kind=sgd")
         );
         assert!(fails("method.name=kadaptaton").contains("did you mean `kadaptation`?"));
-        assert_eq!(fails("optim.lr=-1"), "optim.lr must be above 0");
+        assert_eq!(fails("optim.lr=-1"), "optim.lr must be a number above 0");
         assert!(fails("steps").contains("write `key=value`"));
         assert!(Layers::default().resolve().unwrap_err().to_string().contains("--backbone"));
     }

@@ -6,7 +6,7 @@ mod support;
 use moa_train::config::layers::Layers;
 use moa_train::fit::Plan;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use support::{binary, ended, fit_args, lines, outcome, stderr, text, train};
 
@@ -17,6 +17,23 @@ fn start(args: &[&str], threads: &str) -> Child {
     let mut command = Command::new(binary("moa-train"));
     command.args(args).env("RAYON_NUM_THREADS", threads);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Arguments of a short run of the linear probe on images of its own, in `data`.
+fn own_images(data: &Path, out: &Path, steps: &str) -> Vec<String> {
+    if !data.exists() {
+        moa_train::synth::write_dataset(data, 2, 6, 48).unwrap();
+    }
+    let (data, out) = (data.display().to_string(), out.display().to_string());
+    let mut args =
+        fit_args(&out, "linear-probe", &["--steps", steps, "--set", "eval.max_images=4"]);
+    let at = args.iter().position(|arg| *arg == "--data").unwrap();
+    args[at + 1] = &data;
+    args.into_iter().map(String::from).collect()
+}
+
+fn train_owned(args: &[String]) -> Output {
+    train(&args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Waits until `events.jsonl` has as many steps.
@@ -164,16 +181,10 @@ fn a_run_is_alone_in_its_folder() {
 fn other_images_are_not_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    moa_train::synth::write_dataset(&data, 2, 6, 48).unwrap();
-    let out = dir.path().join("run").display().to_string();
-    let place = data.display().to_string();
-    let mut args = fit_args(&out, "linear-probe", &["--steps", "2"]);
-    args.extend(["--set", "eval.max_images=4"]);
-    let at = args.iter().position(|arg| *arg == "--data").unwrap();
-    args[at + 1] = &place;
-    ended(&train(&args), 0);
+    let out = dir.path().join("run");
+    ended(&train_owned(&own_images(&data, &out, "2")), 0);
     std::fs::remove_file(data.join("photo/car/000.png")).unwrap();
-    let resumed = train(&["fit", "--out", &out, "--resume"]);
+    let resumed = train(&["fit", "--out", out.to_str().unwrap(), "--resume"]);
     ended(&resumed, 1);
     assert!(stderr(&resumed).contains("added, removed or renamed"), "{}", stderr(&resumed));
 }
@@ -183,19 +194,8 @@ fn other_images_are_not_gone_on_with() {
 fn an_image_is_mended_and_the_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    moa_train::synth::write_dataset(&data, 2, 6, 48).unwrap();
     let (run, whole) = (dir.path().join("run"), dir.path().join("whole"));
-    let place = data.display().to_string();
-    let args = |out: &Path| -> Vec<String> {
-        let out = out.display().to_string();
-        let more = ["--steps", "9", "--set", "eval.max_images=4", "--data", &place];
-        let mut args: Vec<String> =
-            fit_args(&out, "linear-probe", &more).iter().map(ToString::to_string).collect();
-        let at = args.iter().position(|arg| arg == "--data").unwrap();
-        args.drain(at..at + 2); // the drawings of all tests
-        args
-    };
-    let fit = |out: &Path| train(&args(out).iter().map(String::as_str).collect::<Vec<_>>());
+    let fit = |out: &Path| train_owned(&own_images(&data, out, "9"));
     ended(&fit(&whole), 0);
 
     // An image that no step before the sixth uses.

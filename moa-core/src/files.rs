@@ -118,6 +118,15 @@ impl Drop for WholeFile {
     }
 }
 
+/// Syncs a file that is written elsewhere.
+///
+/// # Errors
+/// If it cannot be.
+pub fn sync(path: &Path) -> Result<()> {
+    // Some systems sync only what is open for writing.
+    File::options().append(true).open(path).and_then(|f| f.sync_all()).map_err(Error::io(path))
+}
+
 /// Makes the names in a folder outlast a power cut, where the system can.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use moa_core::adapter::Init;
 use moa_core::backbone::Backbone;
-use moa_core::files::replace_dir;
+use moa_core::files::{replace_dir, write_synced};
 use moa_core::image::Normalise;
 use moa_core::method::preset;
 use moa_core::model::{Build, Classifier, initial, write_half};
@@ -109,7 +109,7 @@ fn random_backbone(dir: &Path, seed: u64) -> Result<()> {
 fn save(dir: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     write_half(&dir.join("model.safetensors"), tensors)?;
     let text = serde_json::to_string_pretty(&config())? + "\n";
-    std::fs::write(dir.join("config.json"), text).with_context(|| dir.display().to_string())
+    Ok(write_synced(&dir.join("config.json"), text)?)
 }
 
 /// Styles with plain backgrounds, which shapes are learnt from first.

@@ -1,7 +1,6 @@
 //! Writing a backbone with changed tensors, in its own layout.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::TensorView;
@@ -11,6 +10,7 @@ use super::error::{BackboneError, Result};
 use super::hf_preprocess;
 use super::open::Backbone;
 use super::raw::{DiskTensor, RawTensor, encode};
+use crate::files::{sync, write_synced};
 
 impl Backbone {
     /// All tensors under their names on disk, with those in `changed` (our names)
@@ -61,7 +61,7 @@ impl Backbone {
     ///
     /// # Errors
     /// As [`Backbone::to_disk`], or if a file cannot be written.
-    pub fn save(&self, dir: &Path, changed: &BTreeMap<String, RawTensor>) -> Result<()> {
+    pub fn save(&self, dir: &Path, changed: &BTreeMap<String, RawTensor>) -> crate::Result<()> {
         let tensors = self.to_disk(changed)?;
         let path = dir.join(format!("{}.safetensors", self.layout.weights_stem()));
         let fail =
@@ -74,10 +74,11 @@ impl Backbone {
         // transformers refuses files without it.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         safetensors::serialize_to_file(views, Some(metadata), &path).map_err(fail)?;
+        sync(&path)?;
         for name in [CONFIG, OPEN_CLIP_CONFIG, hf_preprocess::FILE, hf_preprocess::JOINT_FILE] {
             if self.folder.has(name) {
                 let target = dir.join(name);
-                fs::write(&target, self.folder.read(name)?).map_err(BackboneError::io(&target))?;
+                write_synced(&target, self.folder.read(name)?)?;
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ pub const MAX_PIXELS: usize = 178_956_970;
 
 /// The longest side decoded. Resizing needs memory for one side of the input times
 /// the other of the output.
-const MAX_SIDE: u64 = 1 << 18;
+pub(super) const MAX_SIDE: u64 = 1 << 18;
 
 /// Bytes a decoder may allocate: an image of [`MAX_PIXELS`] with 16-bit alpha.
 const MAX_ALLOC: u64 = MAX_PIXELS as u64 * 8;

@@ -1,6 +1,6 @@
 //! What can be wrong with an image file or with a preprocessing setting.
 
-use super::decode::MAX_PIXELS;
+use super::decode::{MAX_PIXELS, MAX_SIDE};
 
 /// Why an image could not be decoded. `name` is the path, or what the caller
 /// of [`super::decode_bytes`] called the bytes.
@@ -36,7 +36,7 @@ pub enum ImageError {
     },
     /// The header announces too many pixels; nothing was allocated for them.
     #[error(
-        "{name}: {width} x {height} pixels exceed the limit of {MAX_PIXELS} (and 262144 a side); \
+        "{name}: {width} x {height} pixels exceed the limit of {MAX_PIXELS} (and {MAX_SIDE} a side); \
          scale it down"
     )]
     TooLarge {

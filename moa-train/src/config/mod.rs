@@ -177,31 +177,34 @@ impl Config {
         let batch = 1..=MAX_BATCH;
         let plain = |text: &String| !text.contains(char::is_control);
         let updates = train.steps.saturating_mul(train.accumulate);
+        let images = &*format!("be from 1 to {MAX_BATCH}");
+        let workers = &*format!("be at most {MAX_WORKERS}");
         let rules = [
-            (train.steps > 0, "train.steps must be at least 1"),
-            (train.accumulate > 0, "train.accumulate must be at least 1"),
+            (train.steps > 0, "train.steps", "be at least 1"),
+            (train.accumulate > 0, "train.accumulate", "be at least 1"),
             (
-                updates < u32::MAX as u64,
-                "train.steps x train.accumulate must be at most 4294967294",
+                updates < u64::from(u32::MAX),
+                "train.steps x train.accumulate",
+                "be at most 4294967294",
             ),
-            (batch.contains(&train.batch_per_env), "train.batch_per_env must be from 1 to 16384"),
-            (train.eval_every > 0, "train.eval_every must be at least 1"),
-            (finite(train.clip), "train.clip must be a number, 0 or above"),
-            (finite(optim.lr) && optim.lr > 0.0, "optim.lr must be a number above 0"),
-            (finite(optim.weight_decay), "optim.weight_decay must be a number, 0 or above"),
-            (self.checkpoint.every > 0, "checkpoint.every must be at least 1"),
-            (self.checkpoint.keep > 0, "checkpoint.keep must be at least 1"),
-            (batch.contains(&self.eval.batch), "eval.batch must be from 1 to 16384"),
-            (self.data.workers <= MAX_WORKERS, "data.workers must be at most 256"),
-            ((0.0..1.0).contains(&self.head.dropout), "head.dropout must be in [0, 1)"),
-            ((1e-6..1.0).contains(&self.data.holdout), "data.holdout must be above 0 and below 1"),
-            (!self.data.test_env.is_empty(), "data.test_env must name an environment"),
-            (self.data.test_env.iter().all(plain), "data.test_env holds a control character"),
-            (plain(&self.data.root), "data.root holds a control character"),
-            (plain(&self.backbone.spec), "backbone.spec holds a control character"),
+            (batch.contains(&train.batch_per_env), "train.batch_per_env", images),
+            (train.eval_every > 0, "train.eval_every", "be at least 1"),
+            (finite(train.clip), "train.clip", "be a number, 0 or above"),
+            (finite(optim.lr) && optim.lr > 0.0, "optim.lr", "be a number above 0"),
+            (finite(optim.weight_decay), "optim.weight_decay", "be a number, 0 or above"),
+            (self.checkpoint.every > 0, "checkpoint.every", "be at least 1"),
+            (self.checkpoint.keep > 0, "checkpoint.keep", "be at least 1"),
+            (batch.contains(&self.eval.batch), "eval.batch", images),
+            (self.data.workers <= MAX_WORKERS, "data.workers", workers),
+            ((0.0..1.0).contains(&self.head.dropout), "head.dropout", "be in [0, 1)"),
+            ((1e-6..1.0).contains(&self.data.holdout), "data.holdout", "be above 0 and below 1"),
+            (!self.data.test_env.is_empty(), "data.test_env", "name an environment"),
+            (self.data.test_env.iter().all(plain), "data.test_env", "hold no control character"),
+            (plain(&self.data.root), "data.root", "hold no control character"),
+            (plain(&self.backbone.spec), "backbone.spec", "hold no control character"),
         ];
-        match rules.iter().find(|(holds, _)| !holds) {
-            Some((_, message)) => Err((*message).into()),
+        match rules.iter().find(|(holds, ..)| !holds) {
+            Some((_, key, rule)) => Err(format!("{key} must {rule}")),
             None => Ok(()),
         }
     }

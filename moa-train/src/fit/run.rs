@@ -152,8 +152,7 @@ impl Run {
         self.events.sync()?;
         let results = self.dir.join(RESULTS_FILE);
         if results.exists() {
-            let synced = File::options().append(true).open(&results).and_then(|f| f.sync_all());
-            synced.with_context(|| results.display().to_string())?;
+            moa_core::files::sync(&results)?;
         }
         let adapter = self.plan.adapter(self.state.step.saturating_sub(1))?;
         let (dir, keep) = (self.dir.join("checkpoints"), self.plan.config.checkpoint.keep);

@@ -1,6 +1,6 @@
 //! Activations of transformer MLPs.
 
-use crate::cpu::{Real, by_float, data, element, tensor, with_data};
+use crate::cpu::{Real, by_float, data, element, tensor, vectorise, with_data};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -44,6 +44,7 @@ enum Pointwise {
 }
 
 impl Pointwise {
+    #[inline(always)]
     fn value<T: Real>(&self, x: T) -> T {
         match self {
             Pointwise::Gelu => x * normal_cdf(x),
@@ -51,6 +52,7 @@ impl Pointwise {
         }
     }
 
+    #[inline(always)]
     fn slope<T: Real>(&self, x: T) -> T {
         match self {
             Pointwise::Gelu => {
@@ -65,11 +67,13 @@ impl Pointwise {
     }
 }
 
+#[inline(always)]
 fn normal_cdf<T: Real>(x: T) -> T {
     let half = T::from_f64(0.5);
     half + half * (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).error_function()
 }
 
+#[inline(always)]
 fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (-x).exponential())
 }
@@ -107,16 +111,22 @@ impl CustomOp1 for Pointwise {
     }
 }
 
+#[inline(always)]
 fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = f(x);
-    }
+    vectorise!({
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    });
 }
 
+#[inline(always)]
 fn scale<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y *= f(x);
-    }
+    vectorise!({
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y *= f(x);
+        }
+    });
 }
 
 struct SwiGlu;
@@ -135,9 +145,11 @@ impl CustomOp1 for SwiGlu {
             let mut y = vec![0.0; x.len() / 2];
             y.par_chunks_mut(half.max(1)).zip(x.par_chunks(2 * half.max(1))).for_each(|(y, x)| {
                 let (a, b) = x.split_at(half);
-                for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                    *y = a * sigmoid(a) * b;
-                }
+                vectorise!({
+                    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                        *y = a * sigmoid(a) * b;
+                    }
+                });
             });
             Ok(element(y, dims))
         })
@@ -149,11 +161,13 @@ impl CustomOp1 for SwiGlu {
             let mut dx = x_.to_vec();
             dx.par_chunks_mut(2 * half.max(1)).zip(dy.par_chunks(half.max(1))).for_each(|(dx, dy)| {
                 let (a, b) = dx.split_at_mut(half);
-                for ((a, b), &dy) in a.iter_mut().zip(b).zip(dy) {
-                    let s = sigmoid(*a);
-                    let (silu, slope) = (*a * s, s * (1.0 + *a * (1.0 - s)));
-                    (*a, *b) = (dy * *b * slope, dy * silu);
-                }
+                vectorise!({
+                    for ((a, b), &dy) in a.iter_mut().zip(b).zip(dy) {
+                        let s = sigmoid(*a);
+                        let (silu, slope) = (*a * s, s * (1.0 + *a * (1.0 - s)));
+                        (*a, *b) = (dy * *b * slope, dy * silu);
+                    }
+                });
             });
             Ok(Some(tensor(dx, x.shape(), x)?))
         })))

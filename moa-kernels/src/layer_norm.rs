@@ -1,6 +1,8 @@
 //! Layer normalisation (PyTorch `F.layer_norm`) that keeps its gradient.
 
-use crate::cpu::{Real, by_float, data, element, lane_sum, sum_blocks, tensor, with_data};
+use crate::cpu::{
+    Real, by_float, data, element, lane_sum, pair_sum, sum_blocks, tensor, vectorise, with_data,
+};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -48,10 +50,12 @@ impl CustomOp3 for LayerNorm {
             let width = gamma.len();
             let mut y = vec![0.0; x.len()];
             y.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(16).for_each(|(y, x)| {
-                let (mean, inv) = moments(x, self.eps);
-                for (((y, &x), &g), &b) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
-                    *y = (x - mean) * inv * g + b;
-                }
+                vectorise!({
+                    let (mean, inv) = moments(x, self.eps);
+                    for (((y, &x), &g), &b) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
+                        *y = (x - mean) * inv * g + b;
+                    }
+                });
             });
             Ok(element(y, lx.shape().clone()))
         })
@@ -87,6 +91,7 @@ impl CustomOp3 for LayerNorm {
 }
 
 /// Mean and 1 / standard deviation of one row.
+#[inline(always)]
 fn moments<T: Real>(row: &[T], eps: f64) -> (T, T) {
     let n = T::from_f64(row.len() as f64);
     let mean = lane_sum(row, |v| v) / n;
@@ -100,16 +105,17 @@ fn input_grad<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64) -> Vec<T> {
     let mut dx = vec![T::zero(); x.len()];
     let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(width));
     rows.with_min_len(16).for_each(|((dx, x), dy)| {
-        let (mean, inv) = moments(x, eps);
-        let (mut sum, mut dot) = (T::zero(), T::zero());
-        for ((&x, &dy), &g) in x.iter().zip(dy).zip(gamma) {
-            sum += dy * g;
-            dot += dy * g * (x - mean) * inv;
-        }
-        let (sum, dot) = (sum / n, dot / n);
-        for (((dx, &x), &dy), &g) in dx.iter_mut().zip(x).zip(dy).zip(gamma) {
-            *dx = inv * (dy * g - sum - (x - mean) * inv * dot);
-        }
+        vectorise!({
+            let (mean, inv) = moments(x, eps);
+            for ((dx, &dy), &g) in dx.iter_mut().zip(dy).zip(gamma) {
+                *dx = dy * g;
+            }
+            let sum = lane_sum(dx, |d| d) / n;
+            let along = pair_sum(dx, x, |d, x| d * (x - mean) * inv) / n;
+            for (dx, &x) in dx.iter_mut().zip(x) {
+                *dx = inv * (*dx - sum - (x - mean) * inv * along);
+            }
+        });
     });
     dx
 }
@@ -118,13 +124,17 @@ fn input_grad<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64) -> Vec<T> {
 fn affine_grads<T: Real>(x: &[T], dy: &[T], width: usize, eps: f64) -> Vec<T> {
     sum_blocks(x.len() / width, 2 * width, |rows, plane| {
         let (dgamma, dbeta) = plane.split_at_mut(width);
-        for row in rows {
-            let span = row * width..(row + 1) * width;
-            let (mean, inv) = moments(&x[span.clone()], eps);
-            for (i, (&x, &dy)) in x[span.clone()].iter().zip(&dy[span]).enumerate() {
-                dgamma[i] += dy * (x - mean) * inv;
-                dbeta[i] += dy;
+        vectorise!({
+            for row in rows {
+                let span = row * width..(row + 1) * width;
+                let (x, dy) = (&x[span.clone()], &dy[span]);
+                let (mean, inv) = moments(x, eps);
+                let sums = dgamma.iter_mut().zip(dbeta.iter_mut());
+                for ((dgamma, dbeta), (&x, &dy)) in sums.zip(x.iter().zip(dy)) {
+                    *dgamma += dy * (x - mean) * inv;
+                    *dbeta += dy;
+                }
             }
-        }
+        });
     })
 }

@@ -1,6 +1,6 @@
 //! `x + gamma * y`: the residual connection, with DINOv2's layer scale.
 
-use crate::cpu::{by_float, data, element, sum_blocks, tensor, with_data};
+use crate::cpu::{by_float, data, element, sum_blocks, tensor, vectorise, with_data};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -50,9 +50,7 @@ impl CustomOp2 for Residual {
         by_float!(x.dtype(), "residual", T => {
             let mut sum = data::<T>(x, lx)?.to_vec();
             sum.par_chunks_mut(CHUNK).zip(data::<T>(y, ly)?.par_chunks(CHUNK)).for_each(|(s, y)| {
-                for (s, &y) in s.iter_mut().zip(y) {
-                    *s += y;
-                }
+                vectorise!(s.iter_mut().zip(y).for_each(|(s, &y)| *s += y));
             });
             Ok(element(sum, lx.shape().clone()))
         })
@@ -89,9 +87,11 @@ impl CustomOp3 for Residual {
             let mut sum = data::<T>(x, lx)?.to_vec();
             let y = data::<T>(y, ly)?;
             sum.par_chunks_mut(gamma.len()).zip(y.par_chunks(gamma.len())).for_each(|(s, y)| {
-                for ((s, &y), &g) in s.iter_mut().zip(y).zip(gamma) {
-                    *s += y * g;
-                }
+                vectorise!({
+                    for ((s, &y), &g) in s.iter_mut().zip(y).zip(gamma) {
+                        *s += y * g;
+                    }
+                });
             });
             Ok(element(sum, lx.shape().clone()))
         })
@@ -112,7 +112,7 @@ impl CustomOp3 for Residual {
                 let mut scaled = g.to_vec();
                 with_data::<T, _>(gamma, |gamma| {
                     scaled.par_chunks_mut(width).for_each(|row| {
-                        row.iter_mut().zip(gamma).for_each(|(v, &g)| *v *= g);
+                        vectorise!(row.iter_mut().zip(gamma).for_each(|(v, &g)| *v *= g));
                     });
                     Ok(())
                 })?;

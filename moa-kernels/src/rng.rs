@@ -46,15 +46,31 @@ impl Key {
         self.nth(index, 0)
     }
 
+    /// The blocks of `N` neighbouring indices from `first` on: word `w` of the `i`th
+    /// is `[w][i]`. Meant for [`crate::cpu::vectorise`].
+    #[inline(always)]
+    pub(crate) fn blocks<const N: usize>(&self, first: u64) -> [[u32; N]; 4] {
+        let index: [u64; N] = std::array::from_fn(|i| first + i as u64);
+        let [low, high] = [0, 32].map(|shift| index.map(|i| (i >> shift) as u32));
+        rounds([low, high, [self.step; N], [self.tag(0); N]], self.words())
+    }
+
     /// An endless sequence of draws belonging to `index` (one image, say).
     pub fn draws(&self, index: u64) -> Draws {
         Draws { key: *self, index, next: 0, words: [0; 4] }
     }
 
     fn nth(&self, index: u64, block: u32) -> [u32; 4] {
-        let tag = (self.purpose as u32) << 24 | (block & 0x00ff_ffff);
-        let counter = [index as u32, (index >> 32) as u32, self.step, tag];
-        philox(counter, [self.seed as u32, (self.seed >> 32) as u32])
+        let counter = [index as u32, (index >> 32) as u32, self.step, self.tag(block)];
+        philox(counter, self.words())
+    }
+
+    fn tag(&self, block: u32) -> u32 {
+        (self.purpose as u32) << 24 | (block & 0x00ff_ffff)
+    }
+
+    fn words(&self) -> [u32; 2] {
+        [self.seed as u32, (self.seed >> 32) as u32]
     }
 }
 
@@ -131,11 +147,19 @@ pub fn box_muller(words: [u32; 2]) -> (f64, f64) {
 
 /// Ten rounds of Philox4x32.
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let ([mut c0, mut c1, mut c2, mut c3], [mut k0, mut k1]) = (counter, key);
+    rounds(counter.map(|word| [word]), key).map(|[word]| word)
+}
+
+/// The ten rounds for `N` counters side by side: vector code.
+#[inline(always)]
+fn rounds<const N: usize>(counters: [[u32; N]; 4], [mut k0, mut k1]: [u32; 2]) -> [[u32; N]; 4] {
+    let [mut c0, mut c1, mut c2, mut c3] = counters;
     for _ in 0..10 {
-        let (a, b) = (0xD251_1F53u64 * c0 as u64, 0xCD9E_8D57u64 * c2 as u64);
-        (c0, c1, c2, c3) =
-            ((b >> 32) as u32 ^ c1 ^ k0, b as u32, (a >> 32) as u32 ^ c3 ^ k1, a as u32);
+        for (((c0, c1), c2), c3) in c0.iter_mut().zip(&mut c1).zip(&mut c2).zip(&mut c3) {
+            let (a, b) = (0xD251_1F53u64 * *c0 as u64, 0xCD9E_8D57u64 * *c2 as u64);
+            (*c0, *c1, *c2, *c3) =
+                ((b >> 32) as u32 ^ *c1 ^ k0, b as u32, (a >> 32) as u32 ^ *c3 ^ k1, a as u32);
+        }
         k0 = k0.wrapping_add(0x9E37_79B9);
         k1 = k1.wrapping_add(0xBB67_AE85);
     }
@@ -170,6 +194,12 @@ mod tests {
         let mut again = key.draws(5);
         assert_eq!((0..9).map(|_| again.next_u32()).collect::<Vec<_>>(), wanted);
         assert_eq!(key.block(5), wanted[..4]);
+        for first in [5, u32::MAX as u64 - 2] {
+            let side_by_side = key.blocks::<7>(first);
+            for i in 0..7 {
+                assert_eq!(side_by_side.map(|word| word[i]), key.block(first + i as u64));
+            }
+        }
     }
 
     #[test]

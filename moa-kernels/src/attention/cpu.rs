@@ -4,7 +4,7 @@
 
 use super::Sizes;
 use crate::cpu::gemm::{Into, Threads, View, gemm};
-use crate::cpu::{Real, Scattered};
+use crate::cpu::{Real, Scattered, dot, lane_sum, largest, vectorise};
 use rayon::prelude::*;
 
 /// The q, k or v (`part` 0, 1, 2) of one head of one image inside the fused tensor.
@@ -25,16 +25,18 @@ fn probabilities<T: Real>(q: View<'_, T>, k: View<'_, T>, s: Sizes) -> Vec<T> {
     let mut p = vec![T::zero(); s.tokens * s.tokens];
     gemm(&mut p, s.tokens, Into::Set, q, k.t(), Threads::One);
     let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
-    for row in p.chunks_exact_mut(s.tokens) {
-        let top = row.iter().fold(row[0], |top, &v| top.larger(v));
-        for v in row.iter_mut() {
-            *v = ((*v - top) * scale).exponential();
+    vectorise!({
+        for row in p.chunks_exact_mut(s.tokens) {
+            let top = largest(row);
+            for v in row.iter_mut() {
+                *v = ((*v - top) * scale).exponential();
+            }
+            let inverse = T::one() / lane_sum(row, |v| v);
+            for v in row.iter_mut() {
+                *v *= inverse;
+            }
         }
-        let inverse = T::one() / row.iter().fold(T::zero(), |sum, &v| sum + v);
-        for v in row.iter_mut() {
-            *v *= inverse;
-        }
-    }
+    });
     p
 }
 
@@ -74,16 +76,17 @@ pub fn backward<T: Real>(qkv: &[T], out: &[T], grad: &[T], s: Sizes) -> Vec<T> {
         let mut ds = vec![T::zero(); p.len()];
         gemm(&mut ds, s.tokens, Into::Set, g, v.t(), Threads::One);
         // dS = P (dP - rowsum(dP P)) / sqrt(head_dim), and rowsum(dP P) = dO . O
-        for (i, (ds, p)) in ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens)).enumerate()
-        {
-            let at = (image * s.tokens + i) * s.dim() + head * s.head_dim;
-            let span = at..at + s.head_dim;
-            let pairs = grad[span.clone()].iter().zip(&out[span]);
-            let dot = pairs.fold(T::zero(), |sum, (&g, &o)| sum + g * o);
-            for (ds, &p) in ds.iter_mut().zip(p) {
-                *ds = p * (*ds - dot) * scale;
+        vectorise!({
+            let rows = ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens));
+            for (i, (ds, p)) in rows.enumerate() {
+                let at = (image * s.tokens + i) * s.dim() + head * s.head_dim;
+                let span = at..at + s.head_dim;
+                let sum = dot(&grad[span.clone()], &out[span]);
+                for (ds, &p) in ds.iter_mut().zip(p) {
+                    *ds = p * (*ds - sum) * scale;
+                }
             }
-        }
+        });
         let (p, ds) = (View::new(&p, s.tokens, s.tokens), View::new(&ds, s.tokens, s.tokens));
         for (index, (a, b)) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
             let mut block = vec![T::zero(); s.tokens * s.head_dim];

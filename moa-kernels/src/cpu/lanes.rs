@@ -1,13 +1,28 @@
-//! Sums in eight interleaved lanes: vector code with one fixed order.
+//! Sums in interleaved lanes: vector code with one fixed order.
 
 use super::Real;
 
+/// Two of the widest vectors in `f32`, so that additions need not wait for each other.
+const LANES: usize = 32;
+
+/// The sum of the lanes, by halves.
+#[inline(always)]
+fn total<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = join(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// Sum of `f` over a slice.
-#[inline]
+#[inline(always)]
 pub fn lane_sum<T: Real>(row: &[T], f: impl Fn(T) -> T) -> T {
-    let mut lanes = [T::zero(); 8];
-    let chunks = row.chunks_exact(8);
-    let rest = chunks.remainder();
+    let mut lanes = [T::zero(); LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, &v) in lanes.iter_mut().zip(chunk) {
             *lane += f(v);
@@ -16,22 +31,61 @@ pub fn lane_sum<T: Real>(row: &[T], f: impl Fn(T) -> T) -> T {
     for (lane, &v) in lanes.iter_mut().zip(rest) {
         *lane += f(v);
     }
-    lanes.into_iter().fold(T::zero(), |a, b| a + b)
+    total(lanes, |a, b| a + b)
+}
+
+/// Sum of `f` over the pairs of two slices of one length.
+#[inline(always)]
+pub fn pair_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f(a, b);
+        }
+    }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += f(a, b);
+    }
+    total(lanes, |a, b| a + b)
 }
 
 /// Inner product of two slices of one length.
-#[inline]
+#[inline(always)]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let mut lanes = [T::zero(); 8];
-    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
+    pair_sum(a, b, |a, b| a * b)
+}
+
+/// The largest of a slice that is not empty.
+#[inline(always)]
+pub fn largest<T: Real>(row: &[T]) -> T {
+    let mut lanes = [row[0]; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane = lane.larger(v);
         }
     }
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(rest) {
-        *lane += a * b;
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane = lane.larger(v);
     }
-    lanes.into_iter().fold(T::zero(), |a, b| a + b)
+    total(lanes, T::larger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_is_summed_whole() {
+        for len in [1, 2, 31, 32, 33, 95, 200] {
+            let a: Vec<f64> = (0..len).map(|i| (i % 7) as f64 - 2.0).collect();
+            let b: Vec<f64> = (0..len).map(|i| (i % 5) as f64).collect();
+            let plain: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            assert_eq!(dot(&a, &b), plain, "{len}");
+            assert_eq!(lane_sum(&a, |v| v), a.iter().sum::<f64>(), "{len}");
+            assert_eq!(largest(&a), a.iter().copied().fold(a[0], f64::max), "{len}");
+        }
+        assert_eq!(largest(&[-3.0, -2.0]), -2.0);
+    }
 }

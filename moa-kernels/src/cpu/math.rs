@@ -16,6 +16,7 @@ pub trait Real: WithDType + Neg<Output = Self> {
     /// The error function.
     fn error_function(self) -> Self;
     /// The larger of two.
+    #[inline(always)]
     fn larger(self, other: Self) -> Self {
         if other > self { other } else { self }
     }
@@ -34,6 +35,7 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
+    #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
     }

@@ -4,11 +4,13 @@ pub mod gemm;
 pub mod lanes;
 pub mod math;
 pub mod reduce;
+pub mod simd;
 pub mod storage;
 
 pub use gemm::{View, gemm};
-pub use lanes::{dot, lane_sum};
+pub use lanes::{dot, lane_sum, largest, pair_sum};
 pub use math::Real;
 pub use reduce::{BLOCK, column_sums, sum_blocks};
+pub(crate) use simd::vectorise;
 pub(crate) use storage::by_float;
 pub use storage::{Scattered, data, element, tensor, with_data};

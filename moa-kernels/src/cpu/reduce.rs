@@ -1,6 +1,6 @@
 //! Sums whose order does not depend on the number of threads.
 
-use super::Real;
+use super::{Real, vectorise};
 use rayon::prelude::*;
 
 /// Rows (tokens) per partial sum. Fixed: it decides the order of additions and
@@ -18,7 +18,8 @@ pub fn sum_blocks<T: Real>(
         .into_par_iter()
         .map(|block| {
             let mut plane = vec![T::from_f64(0.0); width];
-            partial(block * BLOCK..rows.min((block + 1) * BLOCK), &mut plane);
+            let rows = block * BLOCK..rows.min((block + 1) * BLOCK);
+            partial(rows, &mut plane);
             plane
         })
         .collect();
@@ -34,10 +35,12 @@ pub fn sum_blocks<T: Real>(
 /// Sum over the rows of a row-major matrix with `width` columns.
 pub fn column_sums<T: Real>(data: &[T], width: usize) -> Vec<T> {
     sum_blocks(data.len() / width.max(1), width, |rows, plane| {
-        for row in data[rows.start * width..rows.end * width].chunks_exact(width) {
-            for (p, &v) in plane.iter_mut().zip(row) {
-                *p += v;
+        vectorise!({
+            for row in data[rows.start * width..rows.end * width].chunks_exact(width) {
+                for (p, &v) in plane.iter_mut().zip(row) {
+                    *p += v;
+                }
             }
-        }
+        });
     })
 }

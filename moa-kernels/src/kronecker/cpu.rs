@@ -6,7 +6,7 @@
 use super::DropConnect;
 use super::delta::Sizes;
 use crate::cpu::gemm::{Into, Threads, View, gemm};
-use crate::cpu::{BLOCK, Real, Scattered, column_sums, dot};
+use crate::cpu::{BLOCK, Real, Scattered, column_sums, dot, vectorise};
 use crate::routed::{Experts, Grads, Layer};
 use rayon::prelude::*;
 
@@ -68,9 +68,11 @@ impl<T: Real> Layer<'_, T, Settings> {
             let gate = self.weight_of(place);
             // SAFETY: a token chooses an expert at most once, so rows do not repeat.
             let to = unsafe { to.row(t * width, width) };
-            for (to, &v) in to.iter_mut().zip(row) {
-                *to += gate * v;
-            }
+            vectorise!({
+                for (to, &v) in to.iter_mut().zip(row) {
+                    *to += gate * v;
+                }
+            });
         });
     }
 
@@ -131,9 +133,12 @@ impl<T: Real> Layer<'_, T, Settings> {
             let mut back = vec![T::zero(); n * width];
             let h_view = View::new(&h, width, out);
             gemm(&mut back, width, Into::Set, View::new(&g, n, out), h_view.t(), Threads::All);
-            for ((back, x), &(_, place)) in back.chunks(width).zip(x.chunks(width)).zip(members) {
-                gates[place] = dot(back, x) * T::from_f64(self.settings.scale);
-            }
+            vectorise!({
+                let rows = back.chunks(width).zip(x.chunks(width));
+                for ((back, x), &(_, place)) in rows.zip(members) {
+                    gates[place] = dot(back, x) * T::from_f64(self.settings.scale);
+                }
+            });
             if let Some(dx) = &mut dx {
                 self.scatter(dx, width, &back, members);
             }

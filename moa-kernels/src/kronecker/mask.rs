@@ -1,6 +1,6 @@
 //! DropConnect: dropout on the entries of a Kronecker delta.
 
-use crate::cpu::Real;
+use crate::cpu::{Real, vectorise};
 use crate::rng::Key;
 use candle_core::Result;
 use rayon::prelude::*;
@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 /// Entries drawn by one task; a multiple of the eight that one block of words decides.
 const CHUNK: usize = 8192;
+
+/// Blocks of words drawn at once.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Which entries of the deltas are kept.
 #[derive(Clone, Debug)]
@@ -46,12 +49,22 @@ pub fn keep_mask(key: Key, layer: u16, expert: u8, p: f64, entries: usize) -> Ve
     let (base, threshold) = ((layer as u64) << 48 | (expert as u64) << 40, threshold(p));
     let mut keep = vec![0u8; entries];
     keep.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, keep)| {
-        for (block, keep) in keep.chunks_mut(8).enumerate() {
-            let words = key.block(base | (chunk * CHUNK / 8 + block) as u64);
-            for (i, keep) in keep.iter_mut().enumerate() {
-                *keep = u8::from((words[i / 2] >> (16 * (i % 2)) & 0xffff) < threshold);
+        vectorise!({
+            for (group, keep) in keep.chunks_mut(8 * SIDE_BY_SIDE).enumerate() {
+                let first = chunk * CHUNK / 8 + group * SIDE_BY_SIDE;
+                let words = key.blocks::<SIDE_BY_SIDE>(base | first as u64);
+                let mut bytes = [0u64; SIDE_BY_SIDE];
+                for i in 0..8 {
+                    for (bytes, word) in bytes.iter_mut().zip(words[i / 2]) {
+                        let kept = (word >> (16 * (i % 2)) & 0xffff) < threshold;
+                        *bytes |= u64::from(kept) << (8 * i);
+                    }
+                }
+                for (keep, bytes) in keep.chunks_mut(8).zip(bytes) {
+                    keep.copy_from_slice(&bytes.to_le_bytes()[..keep.len()]);
+                }
             }
-        }
+        });
     });
     keep
 }
@@ -88,11 +101,13 @@ impl DropConnect {
                 &keep[expert * h.len()..(expert + 1) * h.len()]
             }
         };
-        let factors = [T::zero(), T::from_f64(factor)];
+        let factor = T::from_f64(factor);
         h.par_chunks_mut(CHUNK).zip(keep.par_chunks(CHUNK)).for_each(|(h, keep)| {
-            for (h, &keep) in h.iter_mut().zip(keep) {
-                *h *= factors[usize::from(keep != 0)];
-            }
+            vectorise!({
+                for (h, &keep) in h.iter_mut().zip(keep) {
+                    *h *= if keep != 0 { factor } else { T::zero() };
+                }
+            });
         });
     }
 }

@@ -1,5 +1,5 @@
 use super::MAX_SCALE;
-use crate::cpu::{BLOCK, Real, dot, sum_blocks};
+use crate::cpu::{BLOCK, Real, dot, sum_blocks, vectorise};
 use rayon::prelude::*;
 
 /// Shortest length that a vector is divided by.
@@ -37,10 +37,12 @@ pub fn forward<T: Real>(z: &[T], sim: &[T], experts: usize, temperature: T) -> V
     let mut scores = vec![T::zero(); z.len() / width * experts];
     let rows = scores.par_chunks_mut(experts).zip(z.par_chunks(width));
     rows.with_min_len(BLOCK).for_each(|(scores, z)| {
-        let factor = scale / dot(z, z).root().larger(T::from_f64(EPS));
-        for (score, unit) in scores.iter_mut().zip(units.chunks_exact(width)) {
-            *score = factor * dot(z, unit);
-        }
+        vectorise!({
+            let factor = scale / dot(z, z).root().larger(T::from_f64(EPS));
+            for (score, unit) in scores.iter_mut().zip(units.chunks_exact(width)) {
+                *score = factor * dot(z, unit);
+            }
+        });
     });
     scores
 }
@@ -63,32 +65,36 @@ pub fn backward<T: Real>(
     let mut dz = vec![T::zero(); z.len()];
     let rows = dz.par_chunks_mut(width).zip(z.par_chunks(width)).zip(grad.par_chunks(experts));
     rows.with_min_len(BLOCK).for_each(|((dz, z), grad)| {
-        for (unit, &g) in units.chunks_exact(width).zip(grad) {
-            for (dz, &u) in dz.iter_mut().zip(unit) {
-                *dz += scale * g * u;
+        vectorise!({
+            for (unit, &g) in units.chunks_exact(width).zip(grad) {
+                for (dz, &u) in dz.iter_mut().zip(unit) {
+                    *dz += scale * g * u;
+                }
             }
-        }
-        let len = dot(z, z).root();
-        let inverse = T::one() / len.larger(eps);
-        let along = if len > eps { dot(dz, z) * inverse * inverse } else { T::zero() };
-        for (dz, &z) in dz.iter_mut().zip(z) {
-            *dz = (*dz - z * along) * inverse;
-        }
+            let len = dot(z, z).root();
+            let inverse = T::one() / len.larger(eps);
+            let along = if len > eps { dot(dz, z) * inverse * inverse } else { T::zero() };
+            for (dz, &z) in dz.iter_mut().zip(z) {
+                *dz = (*dz - z * along) * inverse;
+            }
+        });
     });
 
     // Gradients of the unit columns, expert by expert, then the temperature's.
     let sums = sum_blocks(tokens, experts * width + 1, |rows, plane| {
-        for t in rows {
-            let z = &z[t * width..(t + 1) * width];
-            let factor = scale / dot(z, z).root().larger(eps);
-            for e in 0..experts {
-                let g = grad[t * experts + e];
-                for (p, &z) in plane[e * width..(e + 1) * width].iter_mut().zip(z) {
-                    *p += g * factor * z;
+        vectorise!({
+            for t in rows {
+                let z = &z[t * width..(t + 1) * width];
+                let factor = scale / dot(z, z).root().larger(eps);
+                for e in 0..experts {
+                    let g = grad[t * experts + e];
+                    for (p, &z) in plane[e * width..(e + 1) * width].iter_mut().zip(z) {
+                        *p += g * factor * z;
+                    }
+                    plane[experts * width] += g * scores[t * experts + e];
                 }
-                plane[experts * width] += g * scores[t * experts + e];
             }
-        }
+        });
     });
     let mut dsim = vec![T::zero(); sim.len()];
     for e in 0..experts {

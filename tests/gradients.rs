@@ -15,6 +15,7 @@ use moa_kernels::cross_entropy::cross_entropy;
 use moa_kernels::rng::{Key, Purpose};
 use moa_train::fit::step_losses;
 use moa_train::optim::Gradients;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const CLASSES: usize = 3;
@@ -90,17 +91,24 @@ impl Case {
     }
 
     fn check(&self, label: &str) {
-        let mut gradients = Gradients::new();
-        let (images, labels) = (&self.images, &self.labels);
-        let losses =
-            step_losses(&self.model, images, labels, &self.random, 1.0, &mut gradients).unwrap();
+        let step = |recomputing: bool| {
+            let mut gradients = Gradients::new();
+            let pass = Pass::train(&self.random).recomputing(recomputing);
+            let (images, labels) = (&self.images, &self.labels);
+            let losses = step_losses(&self.model, images, labels, pass, 1.0, &mut gradients);
+            let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let gradients = gradients.iter().map(|(name, t)| (name.clone(), values(t)));
+            (losses.unwrap(), gradients.collect::<BTreeMap<String, Vec<f64>>>())
+        };
+        let (losses, gradients) = step(false);
+        assert_eq!(gradients, step(true).1, "{label}: with activations computed again");
         assert!((losses.total() - self.loss()).abs() < 1e-12, "{label}: the loss differs");
         for (layer, counts) in &losses.usage {
             assert!(counts.iter().all(|&n| n > 0), "{label}: an expert of {layer} got no token");
         }
         let mut draws = Key::new(1, Purpose::Init, 0).draws(2);
         for name in self.model.trainable().keys() {
-            let gradient: Vec<f64> = gradients[name].flatten_all().unwrap().to_vec1().unwrap();
+            let gradient = &gradients[name];
             let size = gradient.iter().fold(0f64, |m, v| m.max(v.abs()));
             assert!(size.is_finite() && size > 0.0, "{label}: {name} has a gradient of {size}");
             for _ in 0..3 {

@@ -63,9 +63,11 @@ fn killed_stopped_and_single_threaded_runs_end_alike() {
     );
 
     let single = path("single");
-    let mut child = start(&fit_args(&single, "kadaptation-moa", SET), "1");
+    let mut args = fit_args(&single, "kadaptation-moa", SET);
+    args.push("--checkpoint-activations");
+    let mut child = start(&args, "1");
     assert!(child.wait().unwrap().success());
-    assert_eq!(outcome(&at("single")), wanted, "with one thread");
+    assert_eq!(outcome(&at("single")), wanted, "one thread, activations computed again");
 
     // kill -9, again and again, also before the first checkpoint.
     let killed = path("killed");

@@ -76,6 +76,7 @@ pub struct Pass<'a> {
     tracks: bool,
     /// `None` in evaluation: no noise, no dropout.
     pub random: Option<&'a dyn Random>,
+    recomputes: bool,
     watches: bool,
     routings: RefCell<Vec<(LayerId, Routing)>>,
     balance: RefCell<Vec<Tensor>>,
@@ -87,6 +88,7 @@ impl<'a> Pass<'a> {
         Self {
             tracks: false,
             random: None,
+            recomputes: false,
             watches: false,
             routings: RefCell::default(),
             balance: RefCell::default(),
@@ -106,6 +108,17 @@ impl<'a> Pass<'a> {
     /// Tracks gradients although nothing is random.
     pub fn tracking(self) -> Self {
         Self { tracks: true, ..self }
+    }
+
+    /// Computes inner values of frozen MLPs once more in the backward pass instead of
+    /// keeping them. The bits are the same.
+    pub fn recomputing(self, recomputes: bool) -> Self {
+        Self { recomputes, ..self }
+    }
+
+    /// See [`Pass::recomputing`].
+    pub fn recomputes(&self) -> bool {
+        self.recomputes
     }
 
     /// True if gradients are wanted.

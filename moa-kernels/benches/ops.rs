@@ -6,7 +6,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use criterion::{Criterion, criterion_group, criterion_main};
-use moa_kernels::activation::gelu;
+use moa_kernels::activation::{Activation, activate};
 use moa_kernels::attention::attention;
 use moa_kernels::kronecker::{self, DropConnect, Shared, routed_kronecker};
 use moa_kernels::layer_norm::layer_norm;
@@ -58,7 +58,7 @@ fn dense(c: &mut Criterion) {
     both(c, "residual", "candle", &x, |x| x + &y);
 
     let h = Var::from_tensor(&normal(&[IMAGES, TOKENS, 4 * DIM], 1.0)).unwrap();
-    both(c, "gelu", "moa", &h, gelu);
+    both(c, "gelu", "moa", &h, |h| activate(h, Activation::Gelu));
     both(c, "gelu", "candle", &h, Tensor::gelu_erf);
 
     let qkv = Var::from_tensor(&normal(&[IMAGES, TOKENS, 3 * DIM], 1.0)).unwrap();

@@ -4,66 +4,87 @@ use crate::cpu::{Real, by_float, data, element, tensor, vectorise, with_data};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// Elements per task.
+/// Elements per task, about.
 const CHUNK: usize = 8192;
 
-/// Gaussian error linear unit, `x Phi(x)` (PyTorch `F.gelu`).
-///
-/// # Errors
-/// If the type is neither `f32` nor `f64`.
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Pointwise::Gelu)
+/// What stands between the two linear layers of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Phi(x)` (PyTorch `F.gelu`).
+    Gelu,
+    /// `x sigmoid(1.702 x)`, with OpenAI's CLIP weights.
+    QuickGelu,
+    /// `silu(a) * b` where `x` is `a` and `b` side by side (transformers
+    /// `Dinov2SwiGLUFFN`): half as wide as its input.
+    SwiGlu,
 }
 
-/// `x sigmoid(1.702 x)`, the activation of OpenAI's CLIP weights.
+/// Applies an activation to every element, or with SwiGLU to the halves of the last
+/// dimension.
 ///
 /// # Errors
-/// If the type is neither `f32` nor `f64`.
-pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Pointwise::QuickGelu)
-}
-
-/// `silu(a) * b` where `x` is `a` and `b` side by side (transformers
-/// `Dinov2SwiGLUFFN`).
-///
-/// # Shapes
-/// `x` `[..., 2 h]`; the result is `[..., h]`.
-///
-/// # Errors
-/// If the last dimension is odd or the type is neither `f32` nor `f64`.
-pub fn swiglu(x: &Tensor) -> Result<Tensor> {
-    if x.dims().last().is_none_or(|d| d % 2 == 1) {
+/// If SwiGLU gets an odd width, or the type is neither `f32` nor `f64`.
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    if activation == Activation::SwiGlu && width % 2 == 1 {
         candle_core::bail!("swiglu: the last dimension of {:?} is not even", x.shape());
     }
-    x.contiguous()?.apply_op1(SwiGlu)
+    x.contiguous()?.apply_op1(activation)
 }
 
-enum Pointwise {
-    Gelu,
-    QuickGelu,
-}
-
-impl Pointwise {
-    #[inline(always)]
-    fn value<T: Real>(&self, x: T) -> T {
-        match self {
-            Pointwise::Gelu => x * normal_cdf(x),
-            Pointwise::QuickGelu => x * sigmoid(T::from_f64(1.702) * x),
-        }
+impl Activation {
+    /// Width of the result.
+    pub(crate) fn out(self, width: usize) -> usize {
+        if self == Activation::SwiGlu { width / 2 } else { width }
     }
 
-    #[inline(always)]
-    fn slope<T: Real>(&self, x: T) -> T {
-        match self {
-            Pointwise::Gelu => {
+    /// Fills `y` from rows of `width` elements.
+    pub(crate) fn forward<T: Real>(self, x: &[T], y: &mut [T], width: usize) {
+        let rows = (CHUNK / width.max(1)).max(1);
+        let chunks = y.par_chunks_mut(rows * self.out(width).max(1));
+        // Matched outside the loops, so that each becomes vector code.
+        chunks.zip(x.par_chunks(rows * width.max(1))).for_each(|(y, x)| match self {
+            Activation::Gelu => map(y, x, |x| x * normal_cdf(x)),
+            Activation::QuickGelu => map(y, x, |x| x * sigmoid(T::from_f64(1.702) * x)),
+            Activation::SwiGlu => vectorise!({
+                for (y, x) in y.chunks_exact_mut(width / 2).zip(x.chunks_exact(width)) {
+                    let (a, b) = x.split_at(width / 2);
+                    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                        *y = a * sigmoid(a) * b;
+                    }
+                }
+            }),
+        });
+    }
+
+    /// Fills `dx` from `x`, of rows of `width` elements, and the gradient of the result.
+    pub(crate) fn backward<T: Real>(self, x: &[T], dy: &[T], dx: &mut [T], width: usize) {
+        let rows = (CHUNK / width.max(1)).max(1);
+        let chunks = dx.par_chunks_mut(rows * width.max(1)).zip(x.par_chunks(rows * width.max(1)));
+        let chunks = chunks.zip(dy.par_chunks(rows * self.out(width).max(1)));
+        chunks.for_each(|((dx, x), dy)| match self {
+            Activation::Gelu => map2(dx, x, dy, |x, dy| {
                 let density = (x * x * T::from_f64(-0.5)).exponential();
-                normal_cdf(x) + x * density * T::from_f64(0.398_942_280_401_432_7)
-            }
-            Pointwise::QuickGelu => {
+                dy * (normal_cdf(x) + x * density * T::from_f64(0.398_942_280_401_432_7))
+            }),
+            Activation::QuickGelu => map2(dx, x, dy, |x, dy| {
                 let s = sigmoid(T::from_f64(1.702) * x);
-                s + T::from_f64(1.702) * x * s * (T::one() - s)
-            }
-        }
+                dy * (s + T::from_f64(1.702) * x * s * (T::one() - s))
+            }),
+            Activation::SwiGlu => vectorise!({
+                let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                for ((dx, x), dy) in rows.zip(dy.chunks_exact(width / 2)) {
+                    let (a, b) = x.split_at(width / 2);
+                    let (da, db) = dx.split_at_mut(width / 2);
+                    let to = da.iter_mut().zip(db);
+                    for (((da, db), (&a, &b)), &dy) in to.zip(a.iter().zip(b)).zip(dy) {
+                        let s = sigmoid(a);
+                        *da = dy * b * s * (T::one() + a * (T::one() - s));
+                        *db = dy * a * s;
+                    }
+                }
+            }),
+        });
     }
 }
 
@@ -78,39 +99,6 @@ fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (-x).exponential())
 }
 
-impl CustomOp1 for Pointwise {
-    fn name(&self) -> &'static str {
-        match self {
-            Pointwise::Gelu => "moa-gelu",
-            Pointwise::QuickGelu => "moa-quick-gelu",
-        }
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_float!(x.dtype(), self.name(), T => {
-            let x = data::<T>(x, layout)?;
-            let mut y = vec![0.0; x.len()];
-            y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| match self {
-                // Matched outside the loop, so that each loop becomes vector code.
-                Pointwise::Gelu => map(y, x, |x| Pointwise::Gelu.value(x)),
-                Pointwise::QuickGelu => map(y, x, |x| Pointwise::QuickGelu.value(x)),
-            });
-            Ok(element(y, layout.shape().clone()))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        by_float!(x.dtype(), self.name(), T => with_data::<T, _>(x, |x_| with_data::<T, _>(dy, |dy| {
-            let mut dx = dy.to_vec();
-            dx.par_chunks_mut(CHUNK).zip(x_.par_chunks(CHUNK)).for_each(|(dx, x)| match self {
-                Pointwise::Gelu => scale(dx, x, |x| Pointwise::Gelu.slope(x)),
-                Pointwise::QuickGelu => scale(dx, x, |x| Pointwise::QuickGelu.slope(x)),
-            });
-            Ok(Some(tensor(dx, x.shape(), x)?))
-        })))
-    }
-}
-
 #[inline(always)]
 fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
     vectorise!({
@@ -121,54 +109,37 @@ fn map<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
 }
 
 #[inline(always)]
-fn scale<T: Real>(y: &mut [T], x: &[T], f: impl Fn(T) -> T) {
+fn map2<T: Real>(y: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
     vectorise!({
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y *= f(x);
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = f(a, b);
         }
     });
 }
 
-struct SwiGlu;
-
-impl CustomOp1 for SwiGlu {
+impl CustomOp1 for Activation {
     fn name(&self) -> &'static str {
-        "moa-swiglu"
+        "moa-activation"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut dims = layout.dims().to_vec();
-        let half = dims[dims.len() - 1] / 2;
-        *dims.last_mut().unwrap_or(&mut 0) = half;
-        by_float!(x.dtype(), "swiglu", T => {
-            let x = data::<T>(x, layout)?;
-            let mut y = vec![0.0; x.len() / 2];
-            y.par_chunks_mut(half.max(1)).zip(x.par_chunks(2 * half.max(1))).for_each(|(y, x)| {
-                let (a, b) = x.split_at(half);
-                vectorise!({
-                    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                        *y = a * sigmoid(a) * b;
-                    }
-                });
-            });
+        let width = dims.last().copied().unwrap_or(1);
+        if let Some(last) = dims.last_mut() {
+            *last = self.out(width);
+        }
+        by_float!(x.dtype(), self.name(), T => {
+            let mut y = vec![0.0; dims.iter().product()];
+            self.forward::<T>(data(x, layout)?, &mut y, width);
             Ok(element(y, dims))
         })
     }
 
-    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let half = y.dims().last().copied().unwrap_or(0);
-        by_float!(x.dtype(), "swiglu", T => with_data::<T, _>(x, |x_| with_data::<T, _>(dy, |dy| {
-            let mut dx = x_.to_vec();
-            dx.par_chunks_mut(2 * half.max(1)).zip(dy.par_chunks(half.max(1))).for_each(|(dx, dy)| {
-                let (a, b) = dx.split_at_mut(half);
-                vectorise!({
-                    for ((a, b), &dy) in a.iter_mut().zip(b).zip(dy) {
-                        let s = sigmoid(*a);
-                        let (silu, slope) = (*a * s, s * (1.0 + *a * (1.0 - s)));
-                        (*a, *b) = (dy * *b * slope, dy * silu);
-                    }
-                });
-            });
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let width = x.dims().last().copied().unwrap_or(1);
+        by_float!(x.dtype(), self.name(), T => with_data::<T, _>(x, |x_| with_data::<T, _>(dy, |dy| {
+            let mut dx = vec![0.0; x_.len()];
+            self.backward(x_, dy, &mut dx, width);
             Ok(Some(tensor(dx, x.shape(), x)?))
         })))
     }

@@ -46,17 +46,7 @@ impl CustomOp3 for LayerNorm {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_float!(x.dtype(), "layer_norm", T => {
-            let (x, gamma, beta) = (data::<T>(x, lx)?, data::<T>(gamma, lg)?, data::<T>(beta, lb)?);
-            let width = gamma.len();
-            let mut y = vec![0.0; x.len()];
-            y.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(16).for_each(|(y, x)| {
-                vectorise!({
-                    let (mean, inv) = moments(x, self.eps);
-                    for (((y, &x), &g), &b) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
-                        *y = (x - mean) * inv * g + b;
-                    }
-                });
-            });
+            let y = normalise::<T>(data(x, lx)?, data(gamma, lg)?, data(beta, lb)?, self.eps);
             Ok(element(y, lx.shape().clone()))
         })
     }
@@ -74,7 +64,11 @@ impl CustomOp3 for LayerNorm {
                 let width = gamma.elem_count();
                 let mut dx = None;
                 if x.track_op() {
-                    let grad = with_data(gamma, |gamma| Ok(input_grad(x_, gamma, dy, self.eps)))?;
+                    let mut grad = vec![0.0; x_.len()];
+                    with_data(gamma, |gamma| {
+                        add_input_grad(&mut grad, x_, gamma, dy, self.eps);
+                        Ok(())
+                    })?;
                     dx = Some(tensor(grad, x.shape(), x)?);
                 }
                 let (mut dgamma, mut dbeta) = (None, None);
@@ -99,25 +93,42 @@ fn moments<T: Real>(row: &[T], eps: f64) -> (T, T) {
     (mean, T::one() / (var + T::from_f64(eps)).root())
 }
 
-fn input_grad<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64) -> Vec<T> {
+/// The forward pass.
+pub(crate) fn normalise<T: Real>(x: &[T], gamma: &[T], beta: &[T], eps: f64) -> Vec<T> {
     let width = gamma.len();
-    let n = T::from_f64(width as f64);
-    let mut dx = vec![T::zero(); x.len()];
-    let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(width));
-    rows.with_min_len(16).for_each(|((dx, x), dy)| {
+    let mut y = vec![T::zero(); x.len()];
+    y.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(16).for_each(|(y, x)| {
         vectorise!({
             let (mean, inv) = moments(x, eps);
-            for ((dx, &dy), &g) in dx.iter_mut().zip(dy).zip(gamma) {
-                *dx = dy * g;
-            }
-            let sum = lane_sum(dx, |d| d) / n;
-            let along = pair_sum(dx, x, |d, x| d * (x - mean) * inv) / n;
-            for (dx, &x) in dx.iter_mut().zip(x) {
-                *dx = inv * (*dx - sum - (x - mean) * inv * along);
+            for (((y, &x), &g), &b) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
+                *y = (x - mean) * inv * g + b;
             }
         });
     });
-    dx
+    y
+}
+
+/// Adds the gradient of `x` to `dx`.
+pub(crate) fn add_input_grad<T: Real>(dx: &mut [T], x: &[T], gamma: &[T], dy: &[T], eps: f64) {
+    let width = gamma.len();
+    let n = T::from_f64(width as f64);
+    let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(width));
+    rows.with_min_len(16).for_each_init(
+        || vec![T::zero(); width],
+        |scaled, ((dx, x), dy)| {
+            vectorise!({
+                let (mean, inv) = moments(x, eps);
+                for ((scaled, &dy), &g) in scaled.iter_mut().zip(dy).zip(gamma) {
+                    *scaled = dy * g;
+                }
+                let sum = lane_sum(scaled, |d| d) / n;
+                let along = pair_sum(scaled, x, |d, x| d * (x - mean) * inv) / n;
+                for ((dx, &x), &d) in dx.iter_mut().zip(x).zip(scaled.iter()) {
+                    *dx += inv * (d - sum - (x - mean) * inv * along);
+                }
+            });
+        },
+    );
 }
 
 /// Gradients of gamma then beta, one after the other.

@@ -11,6 +11,7 @@
 //! | [`layer_norm`] | layer normalisation, frozen or trainable affine |
 //! | [`attention`] | softmax attention on a fused qkv |
 //! | [`activation`] | GELU (exact, quick), SwiGLU |
+//! | [`frozen`] | whole frozen parts of a block, which keep little |
 //! | [`residual`] | `x + gamma * y` |
 //! | [`dropout`] | seeded dropout |
 //! | [`cross_entropy`] | mean cross-entropy of class labels |
@@ -30,6 +31,7 @@ pub mod attention;
 mod cpu;
 pub mod cross_entropy;
 pub mod dropout;
+pub mod frozen;
 pub mod kronecker;
 pub mod layer_norm;
 pub mod linear;

@@ -116,12 +116,35 @@ pub(crate) fn forward<T: crate::cpu::Real>(
     let width = w.len() / out.max(1);
     let rows = x.len() / width.max(1);
     let mut y = vec![T::zero(); rows * out];
+    forward_into(&mut y, x, w, bias, out);
+    y
+}
+
+/// [`forward`] into memory that is there.
+pub(crate) fn forward_into<T: crate::cpu::Real>(
+    y: &mut [T],
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    out: usize,
+) {
+    let width = w.len() / out.max(1);
+    let rows = x.len() / width.max(1);
     if let Some(bias) = bias {
         y.par_chunks_mut(out.max(1)).with_min_len(16).for_each(|row| row.copy_from_slice(bias));
     }
     let into = if bias.is_some() { Into::Add } else { Into::Set };
-    gemm(&mut y, out, into, View::new(x, rows, width), View::new(w, out, width).t(), Threads::All);
-    y
+    gemm(y, out, into, View::new(x, rows, width), View::new(w, out, width).t(), Threads::All);
+}
+
+/// The gradient of `x`: `dy w`.
+pub(crate) fn input_grad<T: crate::cpu::Real>(dy: &[T], w: &[T], out: usize) -> Vec<T> {
+    let width = w.len() / out.max(1);
+    let rows = dy.len() / out.max(1);
+    let mut dx = vec![T::zero(); rows * width];
+    let (g, w) = (View::new(dy, rows, out), View::new(w, out, width));
+    gemm(&mut dx, width, Into::Set, g, w, Threads::All);
+    dx
 }
 
 fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -131,12 +154,7 @@ fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Opti
         let g = View::new(dy_, rows, out);
         let mut dx = None;
         if x.track_op() {
-            let mut grad = vec![0.0; rows * width];
-            with_data(w, |w| {
-                gemm(&mut grad, width, Into::Set, g, View::new(w, out, width), Threads::All);
-                Ok(())
-            })?;
-            dx = Some(tensor(grad, x.shape(), x)?);
+            dx = Some(tensor(with_data(w, |w| Ok(input_grad(dy_, w, out)))?, x.shape(), x)?);
         }
         let mut dw = None;
         if w.track_op() {

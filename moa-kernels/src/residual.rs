@@ -1,6 +1,6 @@
 //! `x + gamma * y`: the residual connection, with DINOv2's layer scale.
 
-use crate::cpu::{by_float, data, element, sum_blocks, tensor, vectorise, with_data};
+use crate::cpu::{Real, by_float, data, element, sum_blocks, tensor, vectorise, with_data};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -33,7 +33,35 @@ pub fn residual(x: &Tensor, y: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor
 
 struct Residual;
 
+/// Elements per task, about.
 const CHUNK: usize = 8192;
+
+/// `y = x + gamma * y`, in place; without `gamma`, of 1.
+pub(crate) fn add_onto<T: Real>(y: &mut [T], x: &[T], gamma: Option<&[T]>) {
+    let Some(gamma) = gamma else {
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+            vectorise!(y.iter_mut().zip(x).for_each(|(y, &x)| *y += x));
+        });
+        return;
+    };
+    let rows = y.par_chunks_mut(gamma.len()).zip(x.par_chunks(gamma.len()));
+    rows.with_min_len(CHUNK / gamma.len() + 1).for_each(|(y, x)| {
+        vectorise!({
+            for ((y, &x), &g) in y.iter_mut().zip(x).zip(gamma) {
+                *y = x + g * *y;
+            }
+        });
+    });
+}
+
+/// Rows times `gamma`.
+pub(crate) fn scaled<T: Real>(rows: &[T], gamma: &[T]) -> Vec<T> {
+    let mut scaled = rows.to_vec();
+    scaled.par_chunks_mut(gamma.len()).with_min_len(CHUNK / gamma.len() + 1).for_each(|row| {
+        vectorise!(row.iter_mut().zip(gamma).for_each(|(v, &g)| *v *= g));
+    });
+    scaled
+}
 
 impl CustomOp2 for Residual {
     fn name(&self) -> &'static str {
@@ -48,10 +76,8 @@ impl CustomOp2 for Residual {
         ly: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_float!(x.dtype(), "residual", T => {
-            let mut sum = data::<T>(x, lx)?.to_vec();
-            sum.par_chunks_mut(CHUNK).zip(data::<T>(y, ly)?.par_chunks(CHUNK)).for_each(|(s, y)| {
-                vectorise!(s.iter_mut().zip(y).for_each(|(s, &y)| *s += y));
-            });
+            let mut sum = data::<T>(y, ly)?.to_vec();
+            add_onto(&mut sum, data::<T>(x, lx)?, None);
             Ok(element(sum, lx.shape().clone()))
         })
     }
@@ -83,16 +109,8 @@ impl CustomOp3 for Residual {
         lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_float!(x.dtype(), "residual", T => {
-            let gamma = data::<T>(gamma, lg)?;
-            let mut sum = data::<T>(x, lx)?.to_vec();
-            let y = data::<T>(y, ly)?;
-            sum.par_chunks_mut(gamma.len()).zip(y.par_chunks(gamma.len())).for_each(|(s, y)| {
-                vectorise!({
-                    for ((s, &y), &g) in s.iter_mut().zip(y).zip(gamma) {
-                        *s += y * g;
-                    }
-                });
-            });
+            let mut sum = data::<T>(y, ly)?.to_vec();
+            add_onto(&mut sum, data::<T>(x, lx)?, Some(data::<T>(gamma, lg)?));
             Ok(element(sum, lx.shape().clone()))
         })
     }
@@ -109,13 +127,7 @@ impl CustomOp3 for Residual {
         by_float!(x.dtype(), "residual", T => with_data::<T, _>(grad, |g| {
             let mut dy = None;
             if y.track_op() {
-                let mut scaled = g.to_vec();
-                with_data::<T, _>(gamma, |gamma| {
-                    scaled.par_chunks_mut(width).for_each(|row| {
-                        vectorise!(row.iter_mut().zip(gamma).for_each(|(v, &g)| *v *= g));
-                    });
-                    Ok(())
-                })?;
+                let scaled = with_data(gamma, |gamma| Ok(scaled(g, gamma)))?;
                 dy = Some(tensor(scaled, y.shape(), y)?);
             }
             let mut dgamma = None;

@@ -8,8 +8,14 @@ use candle_core::{Device, Tensor};
 use common::{Arg, arg, check};
 use moa_kernels::rng::{Key, Purpose};
 use moa_kernels::{
-    activation, attention::attention, cross_entropy::cross_entropy, dropout::dropout,
-    layer_norm::layer_norm, linear::linear, reference, residual::residual,
+    activation::{Activation, activate},
+    attention::attention,
+    cross_entropy::cross_entropy,
+    dropout::dropout,
+    layer_norm::layer_norm,
+    linear::linear,
+    reference,
+    residual::residual,
 };
 
 #[test]
@@ -79,10 +85,11 @@ fn activations() {
     for x in [x, edge] {
         let one = [Arg(x.0.clone(), x.1.clone())];
         let map = |f: fn(f64) -> f64| move |v: &[Vec<f64>]| v[0].iter().map(|&x| f(x)).collect();
-        check("gelu", &one, |t| activation::gelu(&t[0]), map(reference::gelu));
-        check("quick gelu", &one, |t| activation::quick_gelu(&t[0]), map(reference::quick_gelu));
-        let half = x.1[1] / 2;
-        check("swiglu", &one, |t| activation::swiglu(&t[0]), |v| reference::swiglu(&v[0], half));
+        check("gelu", &one, |t| activate(&t[0], Activation::Gelu), map(reference::gelu));
+        let quick = |t: &[Tensor]| activate(&t[0], Activation::QuickGelu);
+        check("quick gelu", &one, quick, map(reference::quick_gelu));
+        let (half, swiglu) = (x.1[1] / 2, |t: &[Tensor]| activate(&t[0], Activation::SwiGlu));
+        check("swiglu", &one, swiglu, |v| reference::swiglu(&v[0], half));
     }
 }
 
@@ -133,9 +140,9 @@ fn wrong_shapes_are_errors() {
     assert!(linear(&x, &w, None).is_err());
     assert!(layer_norm(&x, &make(t(&[2])), &make(t(&[3])), 1e-6).is_err());
     assert!(attention(&make(t(&[1, 2, 10])), 3).is_err());
-    assert!(activation::swiglu(&x).is_err());
+    assert!(activate(&x, Activation::SwiGlu).is_err());
     assert!(cross_entropy(&x, &[0, 3]).is_err());
     assert!(cross_entropy(&x, &[0]).is_err());
     let half = x.to_dtype(candle_core::DType::F16).unwrap();
-    assert!(activation::gelu(&half).unwrap_err().to_string().contains("F16"));
+    assert!(activate(&half, Activation::Gelu).unwrap_err().to_string().contains("F16"));
 }

@@ -197,7 +197,8 @@ fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result
         let images = Tensor::from_vec(pixels, (labels.len(), 3, SIZE, SIZE), &Device::Cpu)?;
         let random = Seeded { seed, step: step as u32 };
         let mut gradients = Gradients::new();
-        let losses = step_losses(model, &images, &labels, &random, 1.0, &mut gradients)?;
+        let losses =
+            step_losses(model, &images, &labels, Pass::train(&random), 1.0, &mut gradients)?;
         let size = norm(&gradients)?;
         anyhow::ensure!(size.is_finite(), "step {step}: a gradient is not finite; lower --lr");
         clip(&mut gradients, size, 1.0)?;

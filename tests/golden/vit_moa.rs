@@ -157,7 +157,8 @@ impl Case {
             checks.close(&name, &values(&balance), &golden.values(&name), 1e-9);
         }
         let mut gradients = Gradients::new();
-        let losses = step_losses(&model, &images, &labels, &noise, 1.0, &mut gradients)?;
+        let losses =
+            step_losses(&model, &images, &labels, Pass::train(&noise), 1.0, &mut gradients)?;
         checks.close("ce", &[losses.ce], &golden.values("ce"), 1e-9);
         checks.close("aux", &[losses.balance], &golden.values("aux"), 1e-9);
         checks.close("total", &[losses.total()], &golden.values("total"), 1e-9);
@@ -188,7 +189,8 @@ impl Case {
             let (images, labels) = self.batch(step - 1, dtype);
             let noise = Noise { golden: &golden, prefix: format!("noise.step{step}.") };
             let mut gradients = Gradients::new();
-            let losses = step_losses(&model, &images, &labels, &noise, 1.0, &mut gradients)?;
+            let losses =
+                step_losses(&model, &images, &labels, Pass::train(&noise), 1.0, &mut gradients)?;
             ces.push(losses.ce);
             auxs.push(losses.balance);
             adam.step(model.trainable(), &gradients, config.lr)?;

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
+use moa_kernels::frozen::Dense;
 use moa_kernels::routing::Routing;
 
 /// `y = x W^T + b`, plus what the adapter adds.
@@ -94,6 +95,14 @@ impl Linear {
             *last = y.dim(1)?;
         }
         Ok(y.reshape(shape)?)
+    }
+
+    /// What [`moa_kernels::frozen`] takes, if there is no adapter and nothing of the
+    /// layer gets a gradient in `pass`.
+    pub(crate) fn frozen(&self, pass: &Pass<'_>) -> Option<Dense> {
+        let (weight, bias) = (self.weight.get(pass), self.bias.as_ref().map(|b| b.get(pass)));
+        let tracked = weight.track_op() || bias.as_ref().is_some_and(Tensor::track_op);
+        (self.is_plain() && !tracked).then_some(Dense { weight, bias })
     }
 
     /// The layer's name in checkpoints.

@@ -1,5 +1,6 @@
 //! What sets one vision transformer apart from another.
 
+use moa_kernels::activation::Activation;
 use serde::{Deserialize, Serialize};
 
 /// The layer between `mlp.fc1` and `mlp.fc2`.
@@ -13,6 +14,17 @@ pub enum MlpKind {
     /// `silu(a) * b`, where `a` and `b` are the two halves of the output of `fc1`.
     #[serde(rename = "swiglu")]
     SwiGlu,
+}
+
+impl MlpKind {
+    /// As the operation.
+    pub fn activation(self) -> Activation {
+        match self {
+            MlpKind::Gelu => Activation::Gelu,
+            MlpKind::QuickGelu => Activation::QuickGelu,
+            MlpKind::SwiGlu => Activation::SwiGlu,
+        }
+    }
 }
 
 /// How tokens become one feature.

@@ -8,7 +8,10 @@ use crate::method::{LinearName, Method};
 use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
-use moa_kernels::{activation, attention::attention, residual::residual};
+use moa_kernels::activation::activate;
+use moa_kernels::attention::attention;
+use moa_kernels::frozen::{MlpBlock, attention_block, mlp_block, norm_linear};
+use moa_kernels::residual::residual;
 
 /// `x + ls1 * proj(attention(qkv(norm1 x)))`, then `x + ls2 * mlp(norm2 x)`.
 #[derive(Clone, Debug)]
@@ -78,22 +81,44 @@ impl Block {
     /// # Errors
     /// If `x` has another width.
     pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let scale = |ls: &Option<Param>| ls.as_ref().map(|ls| ls.get(pass));
-        let y = self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?;
-        let y = self.proj.forward(&attention(&y, self.heads)?, pass)?;
-        let x = residual(x, &y, scale(&self.ls1).as_ref())?;
-        let y = self.fc1.forward(&self.norm2.forward(&x, pass)?, pass)?;
-        let y = match self.mlp {
-            MlpKind::Gelu => activation::gelu(&y)?,
-            MlpKind::QuickGelu => activation::quick_gelu(&y)?,
-            MlpKind::SwiGlu => activation::swiglu(&y)?,
+        let [ls1, ls2] = [&self.ls1, &self.ls2].map(|ls| ls.as_ref().map(|ls| ls.get(pass)));
+        // What is frozen is one operation, which keeps less for the backward pass.
+        let qkv = match (self.norm1.frozen(pass), self.qkv.frozen(pass)) {
+            (Some(norm), Some(qkv)) => norm_linear(x, norm, qkv)?,
+            _ => self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?,
         };
-        let y = self.fc2.forward(&y, pass)?;
-        Ok(residual(&x, &y, scale(&self.ls2).as_ref())?)
+        let x = match self.proj.frozen(pass).filter(|_| frozen(&ls1)) {
+            Some(proj) => attention_block(x, &qkv, self.heads, proj, ls1)?,
+            None => {
+                let y = self.proj.forward(&attention(&qkv, self.heads)?, pass)?;
+                residual(x, &y, ls1.as_ref())?
+            }
+        };
+        if let Some(parts) = self.frozen_mlp(&ls2, pass) {
+            return Ok(mlp_block(&x, parts)?);
+        }
+        let y = self.fc1.forward(&self.norm2.forward(&x, pass)?, pass)?;
+        let y = self.fc2.forward(&activate(&y, self.mlp.activation())?, pass)?;
+        Ok(residual(&x, &y, ls2.as_ref())?)
+    }
+
+    fn frozen_mlp(&self, ls2: &Option<Tensor>, pass: &Pass<'_>) -> Option<MlpBlock> {
+        Some(MlpBlock {
+            norm: self.norm2.frozen(pass)?,
+            fc1: self.fc1.frozen(pass)?,
+            activation: self.mlp.activation(),
+            fc2: self.fc2.frozen(pass).filter(|_| frozen(ls2))?,
+            gamma: ls2.clone(),
+            recompute: pass.recomputes(),
+        })
     }
 
     /// The four linear layers.
     pub fn linears(&self) -> [&Linear; 4] {
         [&self.qkv, &self.proj, &self.fc1, &self.fc2]
     }
+}
+
+fn frozen(scale: &Option<Tensor>) -> bool {
+    !scale.as_ref().is_some_and(Tensor::track_op)
 }

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::param::{Param, Store};
 use crate::pass::Pass;
 use candle_core::Tensor;
+use moa_kernels::frozen::Norm;
 
 /// Layer normalisation with a learned scale and shift.
 #[derive(Clone, Debug)]
@@ -34,6 +35,13 @@ impl LayerNorm {
             bias: store.take(&format!("{name}.bias"), &[dim])?,
             eps,
         })
+    }
+
+    /// What [`moa_kernels::frozen`] takes, if nothing of it gets a gradient in `pass`.
+    pub(crate) fn frozen(&self, pass: &Pass<'_>) -> Option<Norm> {
+        let (weight, bias) = (self.weight.get(pass), self.bias.get(pass));
+        let frozen = !weight.track_op() && !bias.track_op();
+        frozen.then_some(Norm { weight, bias, eps: self.eps })
     }
 
     /// # Shapes

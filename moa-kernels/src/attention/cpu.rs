@@ -64,7 +64,7 @@ pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
     out
 }
 
-pub fn backward<T: Real>(qkv: &[T], out: &[T], grad: &[T], s: Sizes) -> Vec<T> {
+pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
     let mut dqkv = vec![T::zero(); qkv.len()];
     let target = Scattered::new(&mut dqkv);
     let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
@@ -75,13 +75,10 @@ pub fn backward<T: Real>(qkv: &[T], out: &[T], grad: &[T], s: Sizes) -> Vec<T> {
         let p = probabilities(q, k, s);
         let mut ds = vec![T::zero(); p.len()];
         gemm(&mut ds, s.tokens, Into::Set, g, v.t(), Threads::One);
-        // dS = P (dP - rowsum(dP P)) / sqrt(head_dim), and rowsum(dP P) = dO . O
+        // dS = P (dP - rowsum(dP P)) / sqrt(head_dim)
         vectorise!({
-            let rows = ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens));
-            for (i, (ds, p)) in rows.enumerate() {
-                let at = (image * s.tokens + i) * s.dim() + head * s.head_dim;
-                let span = at..at + s.head_dim;
-                let sum = dot(&grad[span.clone()], &out[span]);
+            for (ds, p) in ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens)) {
+                let sum = dot(ds, p);
                 for (ds, &p) in ds.iter_mut().zip(p) {
                     *ds = p * (*ds - sum) * scale;
                 }

@@ -1,8 +1,8 @@
 //! Multi-head softmax attention on a fused qkv projection.
 
-mod cpu;
+pub(crate) mod cpu;
 
-use crate::cpu::{by_float, data, element, tensor, with_data};
+use crate::cpu::{Read, by_float, data, element, tensor};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// `softmax(q k^T / sqrt(head_dim)) v` for every head (PyTorch
@@ -37,11 +37,11 @@ impl Attention {
 
 /// The sizes that every loop needs.
 #[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    tokens: usize,
-    heads: usize,
-    head_dim: usize,
+pub(crate) struct Sizes {
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+    pub head_dim: usize,
 }
 
 impl Sizes {
@@ -63,12 +63,11 @@ impl CustomOp1 for Attention {
         })
     }
 
-    fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let sizes = self.sizes(qkv.dims());
-        by_float!(qkv.dtype(), "attention", T => with_data::<T, _>(qkv, |q| {
-            with_data::<T, _>(out, |o| with_data::<T, _>(grad, |g| {
-                Ok(Some(tensor(cpu::backward(q, o, g, sizes), qkv.shape(), qkv)?))
-            }))
-        }))
+    fn bwd(&self, qkv: &Tensor, _out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let (sizes, grad) = (self.sizes(qkv.dims()), grad.contiguous()?);
+        by_float!(qkv.dtype(), "attention", T => {
+            let dqkv = cpu::backward::<T>(&Read::new(qkv)?, &Read::new(&grad)?, sizes);
+            Ok(Some(tensor(dqkv, qkv.shape(), qkv)?))
+        })
     }
 }

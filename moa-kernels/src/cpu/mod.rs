@@ -13,4 +13,4 @@ pub use math::Real;
 pub use reduce::{BLOCK, column_sums, sum_blocks};
 pub(crate) use simd::vectorise;
 pub(crate) use storage::by_float;
-pub use storage::{Scattered, data, element, tensor, with_data};
+pub use storage::{Read, Scattered, data, element, tensor, with_data};

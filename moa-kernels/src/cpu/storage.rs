@@ -43,6 +43,42 @@ pub fn with_data<T: WithDType, R>(t: &Tensor, f: impl FnOnce(&[T]) -> Result<R>)
     }
 }
 
+/// The elements of a contiguous CPU tensor, for as long as this lives.
+pub struct Read<'a, T> {
+    storage: Box<dyn std::ops::Deref<Target = Storage> + 'a>,
+    range: std::ops::Range<usize>,
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<'a, T: WithDType> Read<'a, T> {
+    pub fn new(t: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = t.storage_and_layout();
+        let Storage::Cpu(cpu) = &*storage else {
+            candle_core::bail!("expected a tensor on the CPU")
+        };
+        data::<T>(cpu, layout)?; // type and layout
+        let start = layout.start_offset();
+        let range = start..start + layout.shape().elem_count();
+        Ok(Self { storage: Box::new(storage), range, kind: std::marker::PhantomData })
+    }
+
+    /// [`Read::new`] of what may not be there.
+    pub fn optional(t: Option<&'a Tensor>) -> Result<Option<Self>> {
+        t.map(Self::new).transpose()
+    }
+}
+
+impl<T: WithDType> std::ops::Deref for Read<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &**self.storage {
+            Storage::Cpu(cpu) => cpu.as_slice::<T>().map_or(&[], |all| &all[self.range.clone()]),
+            _ => &[], // refused by `new`
+        }
+    }
+}
+
 /// The elements as a new storage.
 pub fn element<T: WithDType>(values: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
     (T::to_cpu_storage_owned(values), shape.into())

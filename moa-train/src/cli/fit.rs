@@ -54,6 +54,9 @@ pub struct Fit {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// Less memory for more time: compute values of frozen layers again instead of keeping them
+    #[arg(long)]
+    checkpoint_activations: bool,
     /// Go on from the newest checkpoint in RUN
     #[arg(long)]
     resume: bool,
@@ -214,6 +217,9 @@ impl Fit {
             if let Some(value) = value {
                 layers.set(key, value, flag)?;
             }
+        }
+        if self.checkpoint_activations {
+            layers.set("train.checkpoint_activations", true, "--checkpoint-activations")?;
         }
         if !self.test_env.is_empty() {
             layers.set("data.test_env", self.test_env.clone(), "--test-env")?;

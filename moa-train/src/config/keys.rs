@@ -45,6 +45,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("train.seed", "0", "seed of initial values, batches, augmentation, noise (--seed)"),
     ("train.accumulate", "1", "micro-batches per step"),
     ("train.clip", "0.0", "largest norm of the gradients; 0 for no limit"),
+    (
+        "train.checkpoint_activations",
+        "false",
+        "less memory for more time, same bits (--checkpoint-activations)",
+    ),
     ("train.dtype", "\"f32\"", "type to compute in: f32"),
     ("train.device", "\"auto\"", "auto, cpu, cuda, cuda:N or metal (--device)"),
     ("optim.kind", "\"adam\"", "adam or adamw"),

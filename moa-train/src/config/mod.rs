@@ -96,6 +96,9 @@ pub struct TrainConfig {
     pub accumulate: u64,
     /// Largest norm of all gradients together; 0 for no limit.
     pub clip: f64,
+    /// Compute inner values of frozen MLPs again in the backward pass instead of
+    /// keeping them.
+    pub checkpoint_activations: bool,
     /// Type to compute in.
     pub dtype: ComputeType,
     /// `auto`, `cpu`, `cuda`, `cuda:N` or `metal`.

@@ -27,6 +27,16 @@ pub fn to_text(config: &Config, sources: &Sources) -> Result<String> {
     Ok(text)
 }
 
+/// What may change: nothing of it changes a bit of the result.
+const FREE: &[&str] = &[
+    "backbone.spec",
+    "data.root",
+    "data.workers",
+    "train.checkpoint_activations",
+    "train.device",
+    "eval.batch",
+];
+
 /// A resumed run must be the same run. Where things are and how often they are
 /// saved may change.
 ///
@@ -40,8 +50,7 @@ pub fn require_same(saved: &Path, config: &Config) -> Result<()> {
         let Some(values) = values.as_table() else { continue };
         for (key, value) in values {
             let name = format!("{table}.{key}");
-            let free = ["backbone.spec", "data.root", "data.workers", "train.device", "eval.batch"];
-            if free.contains(&name.as_str()) || table == "checkpoint" {
+            if FREE.contains(&name.as_str()) || table == "checkpoint" {
                 continue;
             }
             let before = old.get(table).and_then(|t| t.get(key));

@@ -12,14 +12,22 @@ pub fn estimate(plan: &Plan) -> usize {
     let (rows, cols) = config.grid();
     let tokens = batch * (rows * cols + 1 + config.registers);
     let (d, h) = (config.dim, config.mlp_hidden);
-    let trains = |block: usize| {
-        method.trains == Trains::Everything
-            || LinearName::ALL.iter().any(|&which| method.places(which, block, config.depth))
+    let everything = method.trains == Trains::Everything;
+    let touched = |which, block| everything || method.places(which, block, config.depth);
+    let first = (0..config.depth).find(|&b| LinearName::ALL.iter().any(|&l| touched(l, b)));
+    let routed = method.router.as_ref().map_or(0, |router| router.dim);
+    let recompute = plan.config.train.checkpoint_activations;
+    // Per token: the residual stream and qkv always, more where something trains.
+    let kept_of = |block| {
+        let adapted = |which| if touched(which, block) { 1 } else { 0 };
+        let (qkv, proj) = (adapted(LinearName::Qkv), adapted(LinearName::Proj));
+        let mlp = adapted(LinearName::Fc1).max(adapted(LinearName::Fc2));
+        let inner = if mlp == 1 { 2 * d + 2 * h } else { usize::from(!recompute) * h };
+        let routers: usize = LinearName::ALL.into_iter().map(adapted).sum();
+        5 * d + qkv * d + proj * 2 * d + inner + routers * routed
     };
-    let kept = (0..config.depth).position(trains).map_or(0, |first| config.depth - first);
-    // Per token and block: two norms, qkv, attention, proj, fc1, its activation,
-    // fc2 and two residual sums.
-    let saved = kept * tokens * (9 * d + 2 * h);
+    let kept: usize = first.map_or(0, |first| (first..config.depth).map(kept_of).sum());
+    let saved = kept * tokens;
     let running = tokens * (4 * d + 3 * h);
     let weights: usize = config.tensors().iter().map(|(_, s)| s.iter().product::<usize>()).sum();
     let trained = plan.model.trainable_parameters() + plan.head_parameters();

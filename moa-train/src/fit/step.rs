@@ -6,7 +6,7 @@ use crate::optim::{Adam, Gradients, clip, first_not_finite, learning_rate, norm}
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use moa_core::model::Classifier;
-use moa_core::pass::{Pass, Random, Seeded};
+use moa_core::pass::{Pass, Seeded};
 use moa_core::vit::Stages;
 use moa_kernels::cross_entropy::cross_entropy;
 use std::collections::BTreeMap;
@@ -42,11 +42,11 @@ pub fn step_losses(
     model: &Classifier,
     images: &Tensor,
     labels: &[u32],
-    random: &dyn Random,
+    pass: Pass<'_>,
     share: f64,
     gradients: &mut Gradients,
 ) -> Result<Losses> {
-    let pass = Pass::train(random).watching();
+    let pass = pass.watching();
     let logits = model.logits(images, &pass)?.context("the model has no head")?;
     let ce = cross_entropy(&logits, labels)?;
     let balance = pass.balance()?;
@@ -58,7 +58,7 @@ pub fn step_losses(
         total = (total + balance)?;
     }
     if !losses.total().is_finite() {
-        let place = first_bad_place(model, images, random)?;
+        let place = first_bad_place(model, images, &pass)?;
         anyhow::bail!("the loss is {}: {place}; lower optim.lr or set train.clip", losses.total());
     }
     for (layer, routing) in pass.routings() {
@@ -81,9 +81,8 @@ pub fn step_losses(
 }
 
 /// Names the first part of the model that gives a value that is not finite.
-fn first_bad_place(model: &Classifier, images: &Tensor, random: &dyn Random) -> Result<String> {
-    let pass = Pass::train(random);
-    let Stages { embedded, blocks, tokens, pooled } = model.vit.stages(images, &pass)?;
+fn first_bad_place(model: &Classifier, images: &Tensor, pass: &Pass<'_>) -> Result<String> {
+    let Stages { embedded, blocks, tokens, pooled } = model.vit.stages(images, pass)?;
     let mut parts =
         vec![("input image".to_string(), images.clone()), ("patch_embed".into(), embedded)];
     parts.extend(blocks.into_iter().enumerate().map(|(i, t)| (format!("blocks.{i}"), t)));
@@ -119,7 +118,8 @@ pub fn step(
         images += batch.labels.len();
         let input = Tensor::from_vec(batch.pixels, shape, device)?;
         let seeded = Seeded { seed: config.train.seed, step: (step * accumulate + micro) as u32 };
-        let losses = step_losses(model, &input, &batch.labels, &seeded, share, &mut gradients)?;
+        let pass = Pass::train(&seeded).recomputing(config.train.checkpoint_activations);
+        let losses = step_losses(model, &input, &batch.labels, pass, share, &mut gradients)?;
         total.ce += losses.ce * share;
         total.balance += losses.balance * share;
         for (layer, counts) in losses.usage {

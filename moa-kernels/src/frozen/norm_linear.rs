@@ -1,0 +1,70 @@
+//! Layer normalisation and a linear layer: the way into attention.
+
+use super::{Dense, Norm, ROWS};
+use crate::cpu::{Read, Real, by_float, data, element, tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+/// `linear(norm(x))`.
+///
+/// # Shapes
+/// `x` `[..., in]`; the result is `[..., out]`.
+///
+/// # Errors
+/// If the shapes do not fit or the type is neither `f32` nor `f64`.
+pub fn norm_linear(x: &Tensor, norm: Norm, linear: Dense) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    norm.check("norm_linear", width)?;
+    linear.check("norm_linear", width, None)?;
+    x.contiguous()?.apply_op1(NormLinear { norm, linear })
+}
+
+struct NormLinear {
+    norm: Norm,
+    linear: Dense,
+}
+
+impl NormLinear {
+    fn forward<T: Real>(&self, x: &[T], width: usize) -> Result<Vec<T>> {
+        let (norm, linear) = (self.norm.read::<T>()?, self.linear.read::<T>()?);
+        let mut y = vec![T::zero(); x.len() / width * linear.out];
+        for (x, y) in x.chunks(ROWS * width).zip(y.chunks_mut(ROWS * linear.out)) {
+            linear.forward(&norm.forward(x), y);
+        }
+        Ok(y)
+    }
+
+    fn backward<T: Real>(&self, x: &[T], dy: &[T], width: usize) -> Result<Vec<T>> {
+        let (norm, linear) = (self.norm.read::<T>()?, self.linear.read::<T>()?);
+        let mut dx = vec![T::zero(); x.len()];
+        let rows = x.chunks(ROWS * width).zip(dx.chunks_mut(ROWS * width));
+        for ((x, dx), dy) in rows.zip(dy.chunks(ROWS * linear.out)) {
+            norm.backward(x, &linear.backward(dy), dx);
+        }
+        Ok(dx)
+    }
+}
+
+impl CustomOp1 for NormLinear {
+    fn name(&self) -> &'static str {
+        "moa-norm-linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let mut dims = layout.dims().to_vec();
+        let width = self.norm.weight.elem_count();
+        if let Some(last) = dims.last_mut() {
+            *last = self.linear.weight.dim(0)?;
+        }
+        by_float!(x.dtype(), self.name(), T => {
+            Ok(element(self.forward::<T>(data(x, layout)?, width)?, dims))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (width, dy) = (self.norm.weight.elem_count(), dy.contiguous()?);
+        by_float!(x.dtype(), self.name(), T => {
+            let dx = self.backward::<T>(&Read::new(x)?, &Read::new(&dy)?, width)?;
+            Ok(Some(tensor(dx, x.shape(), x)?))
+        })
+    }
+}

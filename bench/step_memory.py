@@ -7,7 +7,8 @@
 not depend on them). `--form` is how an expert's matrix H and its product are
 computed: "einsum" as published (every Kronecker product, then their sum; all
 experts on all tokens), "gemm" (H by one matrix product), "grouped" (H so, each
-expert on its own tokens). A step is forward, backward and Adam. One process
+expert on its own tokens). A step is forward, backward and Adam; with "forward" it
+is the plain model in evaluation. One process
 measures one form, as the peak of the resident memory never falls. Prints a
 JSON line: images/s (median of --iters after --warmup), seconds, peak RSS.
 """
@@ -53,7 +54,7 @@ def initial(dim):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="tiny")
-    parser.add_argument("--form", choices=["einsum", "gemm", "grouped"], default="grouped")
+    parser.add_argument("--form", choices=["einsum", "gemm", "grouped", "forward"], default="grouped")
     parser.add_argument("--batch", type=int, help="default: 96 (tiny), 16 (base)")
     parser.add_argument("--iters", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=2)
@@ -64,17 +65,25 @@ def main():
     arch, batch = MODELS[args.model]
     batch = args.batch or batch
 
-    vit = timm.create_model(arch, num_classes=0)
-    net = Net(vit, initial(vit.embed_dim), form=args.form)
-    net.randomness(TorchRandom())
-    optimiser = torch.optim.Adam(net.trained.values(), lr=5e-5)
     x, y = torch.randn(batch, 3, 224, 224), torch.randint(0, CLASSES, (batch,))
+    if args.form == "forward":
+        plain, trainable = timm.create_model(arch, num_classes=CLASSES).eval(), 0
 
-    def step():
-        optimiser.zero_grad()
-        ce, aux = net.losses(x, y)
-        (ce + aux).backward()
-        optimiser.step()
+        def step():
+            with torch.no_grad():
+                plain(x)
+    else:
+        vit = timm.create_model(arch, num_classes=0)
+        net = Net(vit, initial(vit.embed_dim), form=args.form)
+        net.randomness(TorchRandom())
+        trainable = sum(p.numel() for k, p in net.trained.items() if not k.startswith("head."))
+        optimiser = torch.optim.Adam(net.trained.values(), lr=5e-5)
+
+        def step():
+            optimiser.zero_grad()
+            ce, aux = net.losses(x, y)
+            (ce + aux).backward()
+            optimiser.step()
 
     rates, load = [], os.getloadavg()[0]
     for number in range(args.warmup + args.iters):
@@ -85,7 +94,7 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(dict(
         impl="torch", version=torch.__version__, model=args.model, form=args.form, batch=batch, threads=args.threads,
-        trainable=sum(p.numel() for k, p in net.trained.items() if not k.startswith("head.")),
+        trainable=trainable,
         img_s_median=round(statistics.median(rates), 3), img_s_min=round(min(rates), 3), img_s_max=round(max(rates), 3),
         step_s=round(batch / statistics.median(rates), 3), peak_rss_mib=round(peak), load_before=round(load, 2))))
 

@@ -12,6 +12,7 @@
 //! | [`report`] | tables of many runs |
 //! | [`study`] | leave-one-environment-out runs of several methods |
 //! | [`synth`] | generated images, for the demo and for the `tiny` backbone |
+//! | [`random_backbone`] | backbones with random weights |
 //! | [`tiny`] | pretraining of the embedded backbone |
 //! | [`cli`] | the `moa-train` program |
 
@@ -25,6 +26,7 @@ pub mod config;
 pub mod fit;
 pub mod optim;
 pub mod protocol;
+pub mod random_backbone;
 pub mod report;
 pub mod study;
 pub mod synth;

@@ -7,20 +7,19 @@
 use crate::config::{OptimConfig, OptimKind, ScheduleKind};
 use crate::fit::step_losses;
 use crate::optim::{Adam, Gradients, clip, learning_rate, norm};
+use crate::random_backbone::{write_backbone, write_random};
 use crate::synth::{Family, classes, draw, styles};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use moa_core::adapter::Init;
-use moa_core::backbone::Backbone;
-use moa_core::files::{replace_dir, write_synced};
+use moa_core::backbone::{Backbone, VitConfig, registry};
+use moa_core::files::replace_dir;
 use moa_core::image::Normalise;
 use moa_core::method::preset;
-use moa_core::model::{Build, Classifier, initial, write_half};
+use moa_core::model::{Build, Classifier, initial};
 use moa_core::pass::{Pass, Seeded};
 use moa_infer::metrics::argmax;
 use moa_infer::prefetch::{Prefetch, workers};
 use moa_kernels::rng::{Key, Purpose};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Side of the images.
@@ -62,54 +61,17 @@ fn config() -> serde_json::Value {
     })
 }
 
-/// Writes a backbone folder with random weights (timm's ViT initialisation).
-fn random_backbone(dir: &Path, seed: u64) -> Result<()> {
-    let (d, slots) = (DIM, (SIZE / PATCH) * (SIZE / PATCH) + 1);
-    let mut shapes: Vec<(String, Vec<usize>)> = vec![
-        ("cls_token".into(), vec![1, 1, d]),
-        ("pos_embed".into(), vec![1, slots, d]),
-        ("patch_embed.proj.weight".into(), vec![d, 3, PATCH, PATCH]),
-        ("patch_embed.proj.bias".into(), vec![d]),
-        ("norm.weight".into(), vec![d]),
-        ("norm.bias".into(), vec![d]),
-    ];
-    for block in 0..DEPTH {
-        let layers = [
-            ("attn.qkv", d, 3 * d),
-            ("attn.proj", d, d),
-            ("mlp.fc1", d, 4 * d),
-            ("mlp.fc2", 4 * d, d),
-        ];
-        for (name, width, out) in layers {
-            shapes.push((format!("blocks.{block}.{name}.weight"), vec![out, width]));
-            shapes.push((format!("blocks.{block}.{name}.bias"), vec![out]));
-        }
-        for norm in ["norm1", "norm2"] {
-            shapes.push((format!("blocks.{block}.{norm}.weight"), vec![d]));
-            shapes.push((format!("blocks.{block}.{norm}.bias"), vec![d]));
-        }
-    }
-    let mut tensors = BTreeMap::new();
-    for (name, shape) in shapes {
-        let init = match () {
-            () if name.contains("norm") && name.ends_with("weight") => Init::Constant(1.0),
-            () if name.ends_with("bias") => Init::Zeros,
-            () if name.starts_with("patch_embed") => {
-                Init::Normal(1.0 / (3.0 * (PATCH * PATCH) as f64).sqrt())
-            }
-            () => Init::Normal(0.02),
-        };
-        let tensor = init.draw(&name, &shape, seed)?;
-        tensors.insert(name, tensor);
-    }
-    save(dir, &tensors)
-}
-
-/// Writes config and weights (half precision) of a backbone folder.
-fn save(dir: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-    write_half(&dir.join("model.safetensors"), tensors)?;
-    let text = serde_json::to_string_pretty(&config())? + "\n";
-    Ok(write_synced(&dir.join("config.json"), text)?)
+/// The architecture that [`config`] names.
+fn vit() -> Result<VitConfig> {
+    Ok(VitConfig {
+        image_size: (SIZE, SIZE),
+        patch_size: PATCH,
+        dim: DIM,
+        depth: DEPTH,
+        heads: HEADS,
+        mlp_hidden: 4 * DIM,
+        ..registry::find("vit-tiny-16-augreg")?.vit
+    })
 }
 
 /// Styles with plain backgrounds, which shapes are learnt from first.
@@ -161,7 +123,7 @@ fn batch(seed: u64, step: u32, size: usize, lesson: &Lesson, unseen: bool) -> (V
 /// If a loss is not finite or the folder cannot be written.
 pub fn pretrain(out: &Path, p: &Pretrain, mut say: impl FnMut(&str)) -> Result<()> {
     replace_dir(out, |dir| -> Result<()> {
-        random_backbone(dir, p.seed)?;
+        write_random(dir, &config(), &vit()?, p.seed)?;
         let (backbone, method) = (Backbone::open(dir)?, preset("full")?);
         let (image_size, device) = ((SIZE, SIZE), Device::Cpu);
         let build = Build {
@@ -176,7 +138,8 @@ pub fn pretrain(out: &Path, p: &Pretrain, mut say: impl FnMut(&str)) -> Result<(
             build.adapted(&initial(&method, &backbone.config, count, p.seed)?, 0.0, true)?;
         train(&model, p, &mut say)?;
         let body = model.trainable().iter().filter(|(name, _)| !name.starts_with("head."));
-        save(dir, &body.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect())
+        let body = body.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
+        write_backbone(dir, &config(), &body)
     })
 }
 

@@ -92,7 +92,7 @@ impl<T: Real> Layer<'_, T, Settings> {
                 continue;
             }
             let mut h = sizes.delta(&outer, &factors.inner(expert));
-            self.settings.drop.apply(&mut h, expert);
+            self.settings.drop.mask(expert, h.len()).apply(&mut h);
             let x = self.gather(self.x, sizes.width, members);
             let mut rows = vec![T::zero(); members.len() * sizes.out];
             let x = View::new(&x, members.len(), sizes.width);
@@ -125,7 +125,8 @@ impl<T: Real> Layer<'_, T, Settings> {
             let n = members.len();
             let inner = factors.inner(expert);
             let mut h = sizes.delta(&outer, &inner);
-            self.settings.drop.apply(&mut h, expert);
+            let mask = self.settings.drop.mask(expert, h.len());
+            mask.apply(&mut h);
             let x = self.gather(self.x, width, members);
             let mut g = self.gather(dy, out, members);
 
@@ -133,12 +134,11 @@ impl<T: Real> Layer<'_, T, Settings> {
             let mut back = vec![T::zero(); n * width];
             let h_view = View::new(&h, width, out);
             gemm(&mut back, width, Into::Set, View::new(&g, n, out), h_view.t(), Threads::All);
-            vectorise!({
-                let rows = back.chunks(width).zip(x.chunks(width));
-                for ((back, x), &(_, place)) in rows.zip(members) {
-                    gates[place] = dot(back, x) * T::from_f64(self.settings.scale);
-                }
-            });
+            let rows = back.par_chunks(width).zip(x.par_chunks(width)).with_min_len(BLOCK);
+            let dots: Vec<T> = rows.map(|(back, x)| vectorise!(dot(back, x))).collect();
+            for (dot, &(_, place)) in dots.into_iter().zip(members) {
+                gates[place] = dot * T::from_f64(self.settings.scale);
+            }
             if let Some(dx) = &mut dx {
                 self.scatter(dx, width, &back, members);
             }
@@ -152,7 +152,7 @@ impl<T: Real> Layer<'_, T, Settings> {
             let mut dh = h;
             let x = View::new(&x, n, width);
             gemm(&mut dh, out, Into::Set, x.t(), View::new(&g, n, out), Threads::All);
-            self.settings.drop.apply(&mut dh, expert);
+            mask.apply(&mut dh);
             let dinner = sizes.delta_grad(&dh, &outer, &inner, &mut douter);
             let (dleft, dright) = factors.inner_grad(expert, &dinner);
             dexperts.extend(dleft);

@@ -7,6 +7,7 @@
 
 use crate::cpu::Real;
 use crate::cpu::gemm::{Into, Threads, View, gemm};
+use rayon::prelude::*;
 
 /// The sizes of one layer.
 pub struct Sizes {
@@ -55,8 +56,11 @@ impl Sizes {
         let (outer, inner) = (View::new(outer, t, t * t), View::new(inner, t, ab));
         gemm(&mut product, ab, Into::Set, outer.t(), inner, Threads::All);
         let mut h = vec![T::zero(); product.len()];
-        self.for_each_row(|in_product, in_h| {
-            h[in_h..in_h + self.b()].copy_from_slice(&product[in_product..in_product + self.b()]);
+        let slabs = h.par_chunks_mut(self.slab()).zip(product.par_chunks(self.slab()));
+        slabs.for_each(|(h, product)| {
+            self.for_each_row(|in_product, in_h| {
+                h[in_h..][..self.b()].copy_from_slice(&product[in_product..][..self.b()]);
+            });
         });
         h
     }
@@ -71,8 +75,11 @@ impl Sizes {
     ) -> Vec<T> {
         let (t, ab) = (self.t, self.a() * self.b());
         let mut dproduct = vec![T::zero(); dh.len()];
-        self.for_each_row(|in_product, in_h| {
-            dproduct[in_product..in_product + self.b()].copy_from_slice(&dh[in_h..in_h + self.b()]);
+        let slabs = dproduct.par_chunks_mut(self.slab()).zip(dh.par_chunks(self.slab()));
+        slabs.for_each(|(dproduct, dh)| {
+            self.for_each_row(|in_product, in_h| {
+                dproduct[in_product..][..self.b()].copy_from_slice(&dh[in_h..][..self.b()]);
+            });
         });
         let d = View::new(&dproduct, t * t, ab);
         gemm(douter, t * t, Into::Add, View::new(inner, t, ab), d.t(), Threads::All);
@@ -81,14 +88,20 @@ impl Sizes {
         dinner
     }
 
-    /// Calls `f` with the places of the same `b` neighbours in `A^T B` and in `H`.
+    /// Elements of the `a` rows of `H` that belong to one `p`, which are as many
+    /// neighbours in `A^T B`.
+    fn slab(&self) -> usize {
+        self.a() * self.out
+    }
+
+    /// Calls `f` with the places of the same `b` neighbours in `A^T B` and in `H`,
+    /// within a slab.
+    #[inline(always)]
     fn for_each_row(&self, mut f: impl FnMut(usize, usize)) {
-        let (t, a, b) = (self.t, self.a(), self.b());
-        for p in 0..t {
-            for q in 0..t {
-                for k in 0..a {
-                    f(((p * t + q) * a + k) * b, (p * a + k) * self.out + q * b);
-                }
+        let (a, b) = (self.a(), self.b());
+        for q in 0..self.t {
+            for k in 0..a {
+                f((q * a + k) * b, k * self.out + q * b);
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::cpu::{Real, vectorise};
 use crate::rng::Key;
 use candle_core::Result;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Entries drawn by one task; a multiple of the eight that one block of words decides.
@@ -84,24 +85,34 @@ impl DropConnect {
         }
     }
 
-    /// Removes entries of `h`, the delta (or its gradient) of `expert`, and
-    /// scales the others.
-    pub(super) fn apply<T: Real>(&self, h: &mut [T], expert: usize) {
-        let (keep, factor);
-        let keep = match self {
-            DropConnect::Off => return,
+    /// What to do with the `entries` of the delta of `expert`.
+    pub(super) fn mask(&self, expert: usize, entries: usize) -> Mask<'_> {
+        match self {
+            DropConnect::Off => Mask { keep: None, factor: 1.0 },
             DropConnect::Seeded { key, layer, p } => {
+                let keep = keep_mask(*key, *layer, expert as u8, *p, entries);
                 // Divided by the share that 16 bits can express, so that the mean is exact.
-                factor = 65536.0 / threshold(*p) as f64;
-                keep = keep_mask(*key, *layer, expert as u8, *p, h.len());
-                keep.as_slice()
+                Mask { keep: Some(keep.into()), factor: 65536.0 / threshold(*p) as f64 }
             }
             DropConnect::Given { keep, p } => {
-                factor = 1.0 / (1.0 - p);
-                &keep[expert * h.len()..(expert + 1) * h.len()]
+                let keep = &keep[expert * entries..(expert + 1) * entries];
+                Mask { keep: Some(keep.into()), factor: 1.0 / (1.0 - p) }
             }
-        };
-        let factor = T::from_f64(factor);
+        }
+    }
+}
+
+/// Which entries of one delta are kept, and by how much those are scaled.
+pub(super) struct Mask<'a> {
+    keep: Option<Cow<'a, [u8]>>,
+    factor: f64,
+}
+
+impl Mask<'_> {
+    /// Removes entries of `h`, the delta or its gradient, and scales the others.
+    pub(super) fn apply<T: Real>(&self, h: &mut [T]) {
+        let Some(keep) = &self.keep else { return };
+        let factor = T::from_f64(self.factor);
         h.par_chunks_mut(CHUNK).zip(keep.par_chunks(CHUNK)).for_each(|(h, keep)| {
             vectorise!({
                 for (h, &keep) in h.iter_mut().zip(keep) {

@@ -1,8 +1,9 @@
 //! Attention, its projection and the residual connection.
 
-use super::{Dense, add_residual};
+use super::Dense;
 use crate::attention::{Sizes, cpu};
 use crate::cpu::{Read, Real, by_float, data, element, tensor};
+use crate::residual;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// `x + gamma * proj(attention(qkv))`; without `gamma`, of 1.
@@ -46,13 +47,13 @@ impl AttentionBlock {
         let (proj, gamma) = (self.proj.read::<T>()?, Read::optional(self.gamma.as_ref())?);
         let mut y = vec![T::zero(); x.len()];
         proj.forward(&cpu::forward(qkv, self.sizes), &mut y);
-        add_residual(&mut y, x, gamma.as_deref());
+        residual::add_onto(&mut y, x, gamma.as_deref());
         Ok(y)
     }
 
     fn backward<T: Real>(&self, qkv: &[T], dy: &[T]) -> Result<Vec<T>> {
         let (proj, gamma) = (self.proj.read::<T>()?, Read::optional(self.gamma.as_ref())?);
-        let scaled = gamma.map(|gamma| crate::residual::scaled(dy, &gamma));
+        let scaled = gamma.map(|gamma| residual::scaled(dy, &gamma));
         let dout = proj.backward(scaled.as_deref().unwrap_or(dy));
         Ok(cpu::backward(qkv, &dout, self.sizes))
     }

@@ -1,8 +1,9 @@
 //! The second half of a block: norm, MLP and the residual connection.
 
-use super::{Dense, Norm, ROWS, add_residual};
+use super::{Dense, Norm, ROWS};
 use crate::activation::Activation;
 use crate::cpu::{Read, Real, by_float, data, element, tensor};
+use crate::residual;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use std::sync::Mutex;
 
@@ -71,7 +72,7 @@ impl Op {
             fc1.forward(&norm.forward(x), h);
             parts.activation.forward(h, g, self.hidden);
             fc2.forward(g, y);
-            add_residual(y, x, gamma.as_deref());
+            residual::add_onto(y, x, gamma.as_deref());
         }
         if self.keeps {
             let kept = Tensor::from_vec(h, (tokens, self.hidden), &Device::Cpu)?;
@@ -102,7 +103,7 @@ impl Op {
                 }
             };
             let dg = match &gamma {
-                Some(gamma) => fc2.backward(&crate::residual::scaled(dx, gamma)),
+                Some(gamma) => fc2.backward(&residual::scaled(dx, gamma)),
                 None => fc2.backward(dx),
             };
             let dh = &mut dh[..size];

@@ -112,8 +112,3 @@ impl<T: Real> DenseData<'_, T> {
         crate::linear::input_grad(dy, &self.weight, self.out)
     }
 }
-
-/// `y = x + gamma * y`, in place.
-fn add_residual<T: Real>(y: &mut [T], x: &[T], gamma: Option<&[T]>) {
-    crate::residual::add_onto(y, x, gamma);
-}

@@ -36,11 +36,7 @@ pub fn data<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Resul
 /// Calls `f` with the elements of a CPU tensor, row-major.
 pub fn with_data<T: WithDType, R>(t: &Tensor, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
     let t = t.contiguous()?;
-    let (storage, layout) = t.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => f(data::<T>(cpu, layout)?),
-        _ => candle_core::bail!("expected a tensor on the CPU"),
-    }
+    f(&Read::new(&t)?)
 }
 
 /// The elements of a contiguous CPU tensor, for as long as this lives.

@@ -1,6 +1,6 @@
 //! Activations of transformer MLPs.
 
-use crate::cpu::{Real, by_float, data, element, tensor, vectorise, with_data};
+use crate::cpu::{Real, by_float, data, element, tensor, unset, vectorise, with_data};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -129,7 +129,7 @@ impl CustomOp1 for Activation {
             *last = self.out(width);
         }
         by_float!(x.dtype(), self.name(), T => {
-            let mut y = vec![0.0; dims.iter().product()];
+            let mut y = unset(dims.iter().product());
             self.forward::<T>(data(x, layout)?, &mut y, width);
             Ok(element(y, dims))
         })
@@ -138,7 +138,7 @@ impl CustomOp1 for Activation {
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let width = x.dims().last().copied().unwrap_or(1);
         by_float!(x.dtype(), self.name(), T => with_data::<T, _>(x, |x_| with_data::<T, _>(dy, |dy| {
-            let mut dx = vec![0.0; x_.len()];
+            let mut dx = unset(x_.len());
             self.backward(x_, dy, &mut dx, width);
             Ok(Some(tensor(dx, x.shape(), x)?))
         })))

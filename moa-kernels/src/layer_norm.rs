@@ -1,7 +1,8 @@
 //! Layer normalisation (PyTorch `F.layer_norm`) that keeps its gradient.
 
 use crate::cpu::{
-    Real, by_float, data, element, lane_sum, pair_sum, sum_blocks, tensor, vectorise, with_data,
+    Real, by_float, data, element, lane_sum, pair_sum, sum_blocks, tensor, unset, vectorise,
+    with_data,
 };
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -96,7 +97,7 @@ fn moments<T: Real>(row: &[T], eps: f64) -> (T, T) {
 /// The forward pass.
 pub(crate) fn normalise<T: Real>(x: &[T], gamma: &[T], beta: &[T], eps: f64) -> Vec<T> {
     let width = gamma.len();
-    let mut y = vec![T::zero(); x.len()];
+    let mut y = unset(x.len());
     y.par_chunks_mut(width).zip(x.par_chunks(width)).with_min_len(16).for_each(|(y, x)| {
         vectorise!({
             let (mean, inv) = moments(x, eps);

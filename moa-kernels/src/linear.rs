@@ -1,9 +1,8 @@
 //! `y = x W^T + b` (PyTorch `F.linear`) where any of the three may be frozen.
 
-use crate::cpu::{View, by_float, column_sums, data, element, gemm, tensor, with_data};
+use crate::cpu::{Into, Threads, View, gemm, product};
+use crate::cpu::{by_float, column_sums, data, element, tensor, unset, with_data};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
-use gemm::{Into, Threads};
-use rayon::prelude::*;
 
 /// Applies a linear layer to the last dimension of `x`.
 ///
@@ -115,7 +114,7 @@ pub(crate) fn forward<T: crate::cpu::Real>(
 ) -> Vec<T> {
     let width = w.len() / out.max(1);
     let rows = x.len() / width.max(1);
-    let mut y = vec![T::zero(); rows * out];
+    let mut y = unset(rows * out);
     forward_into(&mut y, x, w, bias, out);
     y
 }
@@ -130,21 +129,16 @@ pub(crate) fn forward_into<T: crate::cpu::Real>(
 ) {
     let width = w.len() / out.max(1);
     let rows = x.len() / width.max(1);
-    if let Some(bias) = bias {
-        y.par_chunks_mut(out.max(1)).with_min_len(16).for_each(|row| row.copy_from_slice(bias));
-    }
-    let into = if bias.is_some() { Into::Add } else { Into::Set };
-    gemm(y, out, into, View::new(x, rows, width), View::new(w, out, width).t(), Threads::All);
+    let terms = [(View::new(x, rows, width), View::new(w, out, width).t())];
+    gemm(y, out, bias.map_or(Into::Set, Into::Rows), &terms, Threads::All);
 }
 
 /// The gradient of `x`: `dy w`.
 pub(crate) fn input_grad<T: crate::cpu::Real>(dy: &[T], w: &[T], out: usize) -> Vec<T> {
     let width = w.len() / out.max(1);
     let rows = dy.len() / out.max(1);
-    let mut dx = vec![T::zero(); rows * width];
-    let (g, w) = (View::new(dy, rows, out), View::new(w, out, width));
-    gemm(&mut dx, width, Into::Set, g, w, Threads::All);
-    dx
+    let terms = [(View::new(dy, rows, out), View::new(w, out, width))];
+    product(Into::Set, &terms, Threads::All)
 }
 
 fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -158,10 +152,8 @@ fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Opti
         }
         let mut dw = None;
         if w.track_op() {
-            let mut grad = vec![0.0; out * width];
-            with_data(x, |x| {
-                gemm(&mut grad, width, Into::Set, g.t(), View::new(x, rows, width), Threads::All);
-                Ok(())
+            let grad = with_data(x, |x| {
+                Ok(product(Into::Set, &[(g.t(), View::new(x, rows, width))], Threads::All))
             })?;
             dw = Some(tensor(grad, (out, width), w)?);
         }

@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::Sizes;
-use crate::cpu::gemm::{Into, Threads, View, gemm};
-use crate::cpu::{Real, Scattered, dot, lane_sum, largest, vectorise};
+use crate::cpu::{Into, Real, Scattered, Threads, View, product};
+use crate::cpu::{dot, lane_sum, largest, unset, vectorise};
 use rayon::prelude::*;
 
 /// The q, k or v (`part` 0, 1, 2) of one head of one image inside the fused tensor.
@@ -22,8 +22,7 @@ fn merged<T: Real>(t: &[T], s: Sizes, image: usize, head: usize) -> View<'_, T> 
 
 /// `softmax(q k^T / sqrt(head_dim))` by rows.
 fn probabilities<T: Real>(q: View<'_, T>, k: View<'_, T>, s: Sizes) -> Vec<T> {
-    let mut p = vec![T::zero(); s.tokens * s.tokens];
-    gemm(&mut p, s.tokens, Into::Set, q, k.t(), Threads::One);
+    let mut p = product(Into::Set, &[(q, k.t())], Threads::One);
     let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
     vectorise!({
         for row in p.chunks_exact_mut(s.tokens) {
@@ -49,15 +48,14 @@ fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, block: &[T
 }
 
 pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
-    let mut out = vec![T::zero(); s.batch * s.tokens * s.dim()];
+    let mut out = unset(s.batch * s.tokens * s.dim());
     let target = Scattered::new(&mut out);
     (0..s.batch * s.heads).into_par_iter().for_each(|task| {
         let (image, head) = (task / s.heads, task % s.heads);
         let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
         let p = probabilities(q, k, s);
-        let mut block = vec![T::zero(); s.tokens * s.head_dim];
         let p = View::new(&p, s.tokens, s.tokens);
-        gemm(&mut block, s.head_dim, Into::Set, p, v, Threads::One);
+        let block = product(Into::Set, &[(p, v)], Threads::One);
         let start = image * s.tokens * s.dim() + head * s.head_dim;
         place(&target, start, s.dim(), &block, s.head_dim);
     });
@@ -65,7 +63,7 @@ pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
 }
 
 pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
-    let mut dqkv = vec![T::zero(); qkv.len()];
+    let mut dqkv = unset(qkv.len());
     let target = Scattered::new(&mut dqkv);
     let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
     (0..s.batch * s.heads).into_par_iter().for_each(|task| {
@@ -73,8 +71,7 @@ pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
         let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
         let g = merged(grad, s, image, head);
         let p = probabilities(q, k, s);
-        let mut ds = vec![T::zero(); p.len()];
-        gemm(&mut ds, s.tokens, Into::Set, g, v.t(), Threads::One);
+        let mut ds = product(Into::Set, &[(g, v.t())], Threads::One);
         // dS = P (dP - rowsum(dP P)) / sqrt(head_dim)
         vectorise!({
             for (ds, p) in ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens)) {
@@ -85,9 +82,8 @@ pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
             }
         });
         let (p, ds) = (View::new(&p, s.tokens, s.tokens), View::new(&ds, s.tokens, s.tokens));
-        for (index, (a, b)) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
-            let mut block = vec![T::zero(); s.tokens * s.head_dim];
-            gemm(&mut block, s.head_dim, Into::Set, a, b, Threads::One);
+        for (index, pair) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
+            let block = product(Into::Set, &[pair], Threads::One);
             let start = image * s.tokens * 3 * s.dim() + index * s.dim() + head * s.head_dim;
             place(&target, start, 3 * s.dim(), &block, s.head_dim);
         }

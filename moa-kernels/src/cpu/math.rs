@@ -4,6 +4,7 @@
 //! into vector code; the `f64` ones are `libm`'s. Neither depends on the
 //! platform's mathematics library.
 
+use super::gemm::{Into, Threads, View};
 use candle_core::WithDType;
 use std::ops::Neg;
 
@@ -15,6 +16,17 @@ pub trait Real: WithDType + Neg<Output = Self> {
     fn exponential(self) -> Self;
     /// The error function.
     fn error_function(self) -> Self;
+    /// [`super::gemm()`] by a faster way, if there is one for this type, these shapes and
+    /// this machine; sizes are checked. Otherwise does nothing and returns false.
+    fn packed_gemm(
+        _dst: &mut [Self],
+        _dst_stride: usize,
+        _into: Into<'_, Self>,
+        _terms: &[(View<'_, Self>, View<'_, Self>)],
+        _threads: Threads,
+    ) -> bool {
+        false
+    }
     /// The larger of two.
     #[inline(always)]
     fn larger(self, other: Self) -> Self {
@@ -38,6 +50,22 @@ impl Real for f32 {
     #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn packed_gemm(
+        dst: &mut [Self],
+        stride: usize,
+        into: Into<'_, Self>,
+        terms: &[(View<'_, Self>, View<'_, Self>)],
+        threads: Threads,
+    ) -> bool {
+        use super::gemm::packed::{Job, run, suits};
+        let suits = suits(terms);
+        if suits {
+            run(&Job { dst: super::Scattered::new(dst), stride, into, terms }, threads);
+        }
+        suits
     }
 
     /// Range reduction to `[-ln2/2, ln2/2]` and a degree-6 polynomial (Cephes

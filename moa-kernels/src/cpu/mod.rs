@@ -6,11 +6,13 @@ pub mod math;
 pub mod reduce;
 pub mod simd;
 pub mod storage;
+mod unset;
 
-pub use gemm::{View, gemm};
+pub use gemm::{Into, Threads, View, gemm, product};
 pub use lanes::{dot, lane_sum, largest, pair_sum};
 pub use math::Real;
 pub use reduce::{BLOCK, column_sums, sum_blocks};
 pub(crate) use simd::vectorise;
 pub(crate) use storage::by_float;
 pub use storage::{Read, Scattered, data, element, tensor, with_data};
+pub use unset::unset;

@@ -107,6 +107,17 @@ impl<'a, T> Scattered<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), life: std::marker::PhantomData }
     }
 
+    /// A pointer to the element `at`, to write parts of rows through.
+    ///
+    /// # Safety
+    /// What is written through it lies inside the slice and overlaps with nothing that
+    /// is written or borrowed elsewhere at the time.
+    pub unsafe fn pointer(&self, at: usize) -> *mut T {
+        assert!(at < self.len, "out of bounds");
+        // SAFETY: in bounds.
+        unsafe { self.start.add(at) }
+    }
+
     /// `len` elements from `at`.
     ///
     /// # Safety

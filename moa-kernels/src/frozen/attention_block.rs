@@ -2,7 +2,7 @@
 
 use super::Dense;
 use crate::attention::{Sizes, cpu};
-use crate::cpu::{Read, Real, by_float, data, element, tensor};
+use crate::cpu::{Read, Real, by_float, data, element, tensor, unset};
 use crate::residual;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
@@ -45,7 +45,7 @@ struct AttentionBlock {
 impl AttentionBlock {
     fn forward<T: Real>(&self, x: &[T], qkv: &[T]) -> Result<Vec<T>> {
         let (proj, gamma) = (self.proj.read::<T>()?, Read::optional(self.gamma.as_ref())?);
-        let mut y = vec![T::zero(); x.len()];
+        let mut y = unset(x.len());
         proj.forward(&cpu::forward(qkv, self.sizes), &mut y);
         residual::add_onto(&mut y, x, gamma.as_deref());
         Ok(y)

@@ -2,7 +2,7 @@
 
 use super::{Dense, Norm, ROWS};
 use crate::activation::Activation;
-use crate::cpu::{Read, Real, by_float, data, element, tensor};
+use crate::cpu::{Read, Real, by_float, data, element, tensor, unset};
 use crate::residual;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use std::sync::Mutex;
@@ -60,9 +60,9 @@ impl Op {
         let (fc1, fc2) = (parts.fc1.read::<T>()?, parts.fc2.read::<T>()?);
         let tokens = x.len() / self.width;
         let rows = if self.keeps { tokens } else { tokens.min(ROWS) };
-        let mut h = vec![T::zero(); rows * self.hidden];
-        let mut g = vec![T::zero(); tokens.min(ROWS) * parts.activation.out(self.hidden)];
-        let mut y = vec![T::zero(); x.len()];
+        let mut h = unset(rows * self.hidden);
+        let mut g = unset(tokens.min(ROWS) * parts.activation.out(self.hidden));
+        let mut y = unset(x.len());
         let chunks = x.chunks(ROWS * self.width).zip(y.chunks_mut(ROWS * self.width));
         for (i, (x, y)) in chunks.enumerate() {
             let rows = x.len() / self.width;
@@ -89,8 +89,8 @@ impl Op {
         let kept = self.kept.lock().unwrap_or_else(|e| e.into_inner()).take();
         let kept = Read::<T>::optional(kept.as_ref())?;
         let rows = (x.len() / self.width).min(ROWS);
-        let mut again = vec![T::zero(); if kept.is_some() { 0 } else { rows * self.hidden }];
-        let mut dh = vec![T::zero(); rows * self.hidden];
+        let mut again = unset(if kept.is_some() { 0 } else { rows * self.hidden });
+        let mut dh = unset(rows * self.hidden);
         let mut dx = dy.to_vec();
         let chunks = dx.chunks_mut(ROWS * self.width).zip(x.chunks(ROWS * self.width));
         for (i, (dx, x)) in chunks.enumerate() {

@@ -1,7 +1,7 @@
 //! Layer normalisation and a linear layer: the way into attention.
 
 use super::{Dense, Norm, ROWS};
-use crate::cpu::{Read, Real, by_float, data, element, tensor};
+use crate::cpu::{Read, Real, by_float, data, element, tensor, unset};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// `linear(norm(x))`.
@@ -26,7 +26,7 @@ struct NormLinear {
 impl NormLinear {
     fn forward<T: Real>(&self, x: &[T], width: usize) -> Result<Vec<T>> {
         let (norm, linear) = (self.norm.read::<T>()?, self.linear.read::<T>()?);
-        let mut y = vec![T::zero(); x.len() / width * linear.out];
+        let mut y = unset(x.len() / width * linear.out);
         for (x, y) in x.chunks(ROWS * width).zip(y.chunks_mut(ROWS * linear.out)) {
             linear.forward(&norm.forward(x), y);
         }

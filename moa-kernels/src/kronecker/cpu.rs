@@ -5,8 +5,8 @@
 
 use super::DropConnect;
 use super::delta::Sizes;
-use crate::cpu::gemm::{Into, Threads, View, gemm};
-use crate::cpu::{BLOCK, Real, Scattered, column_sums, dot, vectorise};
+use crate::cpu::{BLOCK, Into, Real, Scattered, Threads, View};
+use crate::cpu::{column_sums, dot, gemm, product, unset, vectorise};
 use crate::routed::{Experts, Grads, Layer};
 use rayon::prelude::*;
 
@@ -54,7 +54,7 @@ impl<T: Real> Layer<'_, T, Settings> {
 
     /// The rows of the members of one expert, packed.
     fn gather(&self, from: &[T], width: usize, members: &Members) -> Vec<T> {
-        let mut rows = vec![T::zero(); members.len() * width];
+        let mut rows = unset(members.len() * width);
         rows.par_chunks_mut(width).zip(members).with_min_len(BLOCK).for_each(|(row, &(t, _))| {
             row.copy_from_slice(&from[t * width..(t + 1) * width]);
         });
@@ -94,26 +94,20 @@ impl<T: Real> Layer<'_, T, Settings> {
             let mut h = sizes.delta(&outer, &factors.inner(expert));
             self.settings.drop.mask(expert, h.len()).apply(&mut h);
             let x = self.gather(self.x, sizes.width, members);
-            let mut rows = vec![T::zero(); members.len() * sizes.out];
             let x = View::new(&x, members.len(), sizes.width);
             let h = View::new(&h, sizes.width, sizes.out);
-            gemm(&mut rows, sizes.out, Into::Set, x, h, Threads::All);
+            let rows = product(Into::Set, &[(x, h)], Threads::All);
             self.scatter(&mut y, sizes.out, &rows, members);
         }
         y
     }
 
     fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
-        let (sizes, tokens) = (&self.settings.sizes, self.tokens());
+        let sizes = &self.settings.sizes;
         let (width, out, t) = (sizes.width, sizes.out, sizes.t);
         let factors = sizes.factors(self.theta);
         let outer = factors.outer();
-        let mut dx = wants_x.then(|| {
-            let mut dx = vec![T::zero(); tokens * width];
-            let (g, w) = (View::new(dy, tokens, out), View::new(self.weight, out, width));
-            gemm(&mut dx, width, Into::Set, g, w, Threads::All);
-            dx
-        });
+        let mut dx = wants_x.then(|| crate::linear::input_grad(dy, self.weight, out));
         let mut gates = vec![T::zero(); self.gates.len()];
         let mut douter = vec![T::zero(); t * t * t];
         let mut dexperts = Vec::new();
@@ -131,9 +125,8 @@ impl<T: Real> Layer<'_, T, Settings> {
             let mut g = self.gather(dy, out, members);
 
             // dy H^T serves both x and, as (dy H^T) . x = dy . (x H), the gate.
-            let mut back = vec![T::zero(); n * width];
             let h_view = View::new(&h, width, out);
-            gemm(&mut back, width, Into::Set, View::new(&g, n, out), h_view.t(), Threads::All);
+            let back = product(Into::Set, &[(View::new(&g, n, out), h_view.t())], Threads::All);
             let rows = back.par_chunks(width).zip(x.par_chunks(width)).with_min_len(BLOCK);
             let dots: Vec<T> = rows.map(|(back, x)| vectorise!(dot(back, x))).collect();
             for (dot, &(_, place)) in dots.into_iter().zip(members) {
@@ -149,9 +142,9 @@ impl<T: Real> Layer<'_, T, Settings> {
                     row.iter_mut().for_each(|v| *v *= weight);
                 },
             );
-            let mut dh = h;
             let x = View::new(&x, n, width);
-            gemm(&mut dh, out, Into::Set, x.t(), View::new(&g, n, out), Threads::All);
+            let mut dh = h;
+            gemm(&mut dh, out, Into::Set, &[(x.t(), View::new(&g, n, out))], Threads::All);
             mask.apply(&mut dh);
             let dinner = sizes.delta_grad(&dh, &outer, &inner, &mut douter);
             let (dleft, dright) = factors.inner_grad(expert, &dinner);

@@ -5,8 +5,7 @@
 //! (`H[p a + k, q b + l] = (A^T B)[p t + q, k b + l]`): one product instead of `t`
 //! Kronecker products.
 
-use crate::cpu::Real;
-use crate::cpu::gemm::{Into, Threads, View, gemm};
+use crate::cpu::{Into, Real, Threads, View, gemm, product, unset};
 use rayon::prelude::*;
 
 /// The sizes of one layer.
@@ -52,10 +51,9 @@ impl Sizes {
     /// `H` `[in, out]` from `A` `[t, t^2]` and `B` `[t, a b]`.
     pub fn delta<T: Real>(&self, outer: &[T], inner: &[T]) -> Vec<T> {
         let (t, ab) = (self.t, self.a() * self.b());
-        let mut product = vec![T::zero(); t * t * ab];
         let (outer, inner) = (View::new(outer, t, t * t), View::new(inner, t, ab));
-        gemm(&mut product, ab, Into::Set, outer.t(), inner, Threads::All);
-        let mut h = vec![T::zero(); product.len()];
+        let product = product(Into::Set, &[(outer.t(), inner)], Threads::All);
+        let mut h = unset(product.len());
         let slabs = h.par_chunks_mut(self.slab()).zip(product.par_chunks(self.slab()));
         slabs.for_each(|(h, product)| {
             self.for_each_row(|in_product, in_h| {
@@ -74,7 +72,7 @@ impl Sizes {
         douter: &mut [T],
     ) -> Vec<T> {
         let (t, ab) = (self.t, self.a() * self.b());
-        let mut dproduct = vec![T::zero(); dh.len()];
+        let mut dproduct = unset(dh.len());
         let slabs = dproduct.par_chunks_mut(self.slab()).zip(dh.par_chunks(self.slab()));
         slabs.for_each(|(dproduct, dh)| {
             self.for_each_row(|in_product, in_h| {
@@ -82,10 +80,8 @@ impl Sizes {
             });
         });
         let d = View::new(&dproduct, t * t, ab);
-        gemm(douter, t * t, Into::Add, View::new(inner, t, ab), d.t(), Threads::All);
-        let mut dinner = vec![T::zero(); t * ab];
-        gemm(&mut dinner, ab, Into::Set, View::new(outer, t, t * t), d, Threads::All);
-        dinner
+        gemm(douter, t * t, Into::Add, &[(View::new(inner, t, ab), d.t())], Threads::All);
+        product(Into::Set, &[(View::new(outer, t, t * t), d)], Threads::All)
     }
 
     /// Elements of the `a` rows of `H` that belong to one `p`, which are as many

@@ -3,8 +3,7 @@
 //! all `up` form one thin matrix again. Cheaper than sorting tokens while the
 //! total rank is small against `in`.
 
-use crate::cpu::gemm::{Into, Threads, View, gemm};
-use crate::cpu::{BLOCK, Real, column_sums};
+use crate::cpu::{BLOCK, Into, Real, Threads, View, column_sums, product};
 use crate::routed::{Experts, Grads, Layer};
 use rayon::prelude::*;
 
@@ -72,18 +71,12 @@ impl<T: Real> Layer<'_, T, Sizes> {
         banks
     }
 
-    fn view<'b>(&self, data: &'b [T], rows: usize, cols: usize) -> View<'b, T> {
-        View::new(data, rows, cols)
-    }
-
     /// `x down^T` for all experts, `[tokens, R]`.
     fn shrink(&self, banks: &Banks<T>) -> Vec<T> {
-        let (tokens, total) = (self.tokens(), self.total_rank());
-        let mut h = vec![T::zero(); tokens * total];
-        let down = self.view(&banks.down, total, self.settings.width);
-        let x = self.view(self.x, tokens, self.settings.width);
-        gemm(&mut h, total, Into::Set, x, down.t(), Threads::All);
-        h
+        let width = self.settings.width;
+        let down = View::new(&banks.down, self.total_rank(), width);
+        let x = View::new(self.x, self.tokens(), width);
+        product(Into::Set, &[(x, down.t())], Threads::All)
     }
 
     /// Multiplies each rank column by the gate of its expert, zero where the
@@ -110,18 +103,20 @@ impl<T: Real> Layer<'_, T, Sizes> {
     }
 
     fn forward(&self, base_bias: Option<&[T]>) -> Vec<T> {
-        let (Sizes { out, bias, .. }, total) = (self.settings, self.total_rank());
+        let Sizes { width, out, bias, .. } = self.settings;
+        let (tokens, total) = (self.tokens(), self.total_rank());
         let mut constant = base_bias.map_or(vec![T::zero(); *out], <[T]>::to_vec);
         if *bias {
             let own = &self.theta[self.theta.len() - out..];
             constant.iter_mut().zip(own).for_each(|(c, &b)| *c += b);
         }
-        let mut y = crate::linear::forward(self.x, self.weight, Some(&constant), *out);
         let banks = self.banks();
         let hg = self.gate(&self.shrink(&banks));
-        let (hg, up) = (self.view(&hg, self.tokens(), total), self.view(&banks.up, *out, total));
-        gemm(&mut y, *out, Into::Add, hg, up.t(), Threads::All);
-        y
+        let terms = [
+            (View::new(self.x, tokens, *width), View::new(self.weight, *out, *width).t()),
+            (View::new(&hg, tokens, total), View::new(&banks.up, *out, total).t()),
+        ];
+        product(Into::Rows(&constant), &terms, Threads::All)
     }
 
     fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
@@ -130,11 +125,11 @@ impl<T: Real> Layer<'_, T, Sizes> {
         let banks = self.banks();
         let h = self.shrink(&banks);
         let hg = self.gate(&h);
-        let g = self.view(dy, tokens, out);
+        let g = View::new(dy, tokens, out);
 
         // Gradient of the gated ranks, then of gates and of ranks.
-        let mut dhg = vec![T::zero(); tokens * total];
-        gemm(&mut dhg, total, Into::Set, g, self.view(&banks.up, out, total), Threads::All);
+        let up = View::new(&banks.up, out, total);
+        let dhg = product(Into::Set, &[(g, up)], Threads::All);
         let mut gates = vec![T::zero(); tokens * k];
         gates.par_chunks_mut(k.max(1)).enumerate().with_min_len(BLOCK).for_each(|(t, gates)| {
             for (choice, gate) in gates.iter_mut().enumerate() {
@@ -145,19 +140,14 @@ impl<T: Real> Layer<'_, T, Sizes> {
         });
         let dh = self.gate(&dhg);
 
-        let (dh_view, x) = (self.view(&dh, tokens, total), self.view(self.x, tokens, width));
+        let (dh, x) = (View::new(&dh, tokens, total), View::new(self.x, tokens, width));
         let dx = wants_x.then(|| {
-            let mut dx = vec![T::zero(); tokens * width];
-            let weight = self.view(self.weight, out, width);
-            gemm(&mut dx, width, Into::Set, g, weight, Threads::All);
-            let down = self.view(&banks.down, total, width);
-            gemm(&mut dx, width, Into::Add, dh_view, down, Threads::All);
-            dx
+            let down = View::new(&banks.down, total, width);
+            let terms = [(g, View::new(self.weight, out, width)), (dh, down)];
+            product(Into::Set, &terms, Threads::All)
         });
-        let mut ddown = vec![T::zero(); total * width];
-        gemm(&mut ddown, width, Into::Set, dh_view.t(), x, Threads::All);
-        let mut dup = vec![T::zero(); out * total];
-        gemm(&mut dup, total, Into::Set, g.t(), self.view(&hg, tokens, total), Threads::All);
+        let ddown = product(Into::Set, &[(dh.t(), x)], Threads::All);
+        let dup = product(Into::Set, &[(g.t(), View::new(&hg, tokens, total))], Threads::All);
 
         let mut theta = Vec::with_capacity(self.theta.len());
         for e in 0..self.settings.ranks.len() {

@@ -1,0 +1,136 @@
+//! Matrix products.
+//!
+//! On `f32` and a machine with AVX-512 they are our own ([`packed`]), elsewhere
+//! those of the `gemm` crate. Either way an element is one sum in the order of
+//! the inner dimension, whoever computes it: the bits do not depend on the number
+//! of threads.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod pack;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod packed;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+mod view;
+
+pub use view::View;
+
+use super::Real;
+use rayon::prelude::*;
+
+/// What a sum of products starts from.
+#[derive(Clone, Copy)]
+pub enum Into<'a, T> {
+    /// Nothing: what is there is overwritten.
+    Set,
+    /// What is there.
+    Add,
+    /// One row, the same for all: what is there is overwritten.
+    Rows(&'a [T]),
+}
+
+/// Who computes a product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// The calling thread alone.
+    One,
+    /// The rayon pool. The bits are the same: threads share rows and columns
+    /// of the result, never the sum behind one element.
+    All,
+}
+
+/// `dst = start + a b + c d + ...` for the pairs of `terms`, `dst` row-major with
+/// `dst_stride` elements from row to row and `start` as `into` tells.
+///
+/// # Panics
+/// If there are no terms or the shapes do not fit each other or the slice: a fault
+/// in a kernel, not in its input.
+pub fn gemm<T: Real>(
+    dst: &mut [T],
+    dst_stride: usize,
+    into: Into<'_, T>,
+    terms: &[(View<'_, T>, View<'_, T>)],
+    threads: Threads,
+) {
+    let (m, n) = (terms[0].0.rows, terms[0].1.cols);
+    for (a, b) in terms {
+        assert!(a.rows == m && b.cols == n && a.cols == b.rows, "sizes differ");
+    }
+    if let Into::Rows(row) = into {
+        assert_eq!(row.len(), n, "not one row");
+    }
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!((m - 1) * dst_stride + n <= dst.len() && n <= dst_stride.max(n), "dst out of bounds");
+    assert!(m == 1 || n <= dst_stride, "rows of dst overlap");
+    if !T::packed_gemm(dst, dst_stride, into, terms, threads) {
+        general(dst, dst_stride, into, terms, threads);
+    }
+}
+
+/// [`gemm`] as new memory, without gaps.
+pub fn product<T: Real>(
+    into: Into<'_, T>,
+    terms: &[(View<'_, T>, View<'_, T>)],
+    threads: Threads,
+) -> Vec<T> {
+    let (m, n) = (terms[0].0.rows, terms[0].1.cols);
+    let mut dst = match into {
+        Into::Add => vec![T::zero(); m * n],
+        Into::Set | Into::Rows(_) => super::unset(m * n),
+    };
+    gemm(&mut dst, n, into, terms, threads);
+    dst
+}
+
+/// Through the `gemm` crate; sizes are checked.
+fn general<T: Real>(
+    dst: &mut [T],
+    dst_stride: usize,
+    into: Into<'_, T>,
+    terms: &[(View<'_, T>, View<'_, T>)],
+    threads: Threads,
+) {
+    let (m, n) = (terms[0].0.rows, terms[0].1.cols);
+    if let Into::Rows(start) = into {
+        let rows = dst.par_chunks_mut(dst_stride).take(m).with_min_len(16);
+        rows.for_each(|row| row[..n].copy_from_slice(start));
+    }
+    let parallelism = match threads {
+        Threads::One => gemm::Parallelism::None,
+        Threads::All => gemm::Parallelism::Rayon(0),
+    };
+    for (i, (a, b)) in terms.iter().enumerate() {
+        let add = i > 0 || !matches!(into, Into::Set);
+        // SAFETY: all three matrices lie inside their slices (`View::fits` and the
+        // checks of the caller), and `dst` is borrowed exclusively.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                a.cols,
+                dst.as_mut_ptr(),
+                1,
+                dst_stride as isize,
+                add,
+                a.data.as_ptr(),
+                a.col_stride as isize,
+                a.row_stride as isize,
+                b.data.as_ptr(),
+                b.col_stride as isize,
+                b.row_stride as isize,
+                T::from_f64(1.0),
+                T::from_f64(1.0),
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+fn value(i: usize) -> f32 {
+    (i.wrapping_mul(2_654_435_761) % 1000) as f32 / 500.0 - 1.0
+}
+
+fn values(from: usize, len: usize) -> Vec<f32> {
+    (from..from + len).map(value).collect()
+}
+
+fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+/// Shapes of every kernel of the crate, and edges of tiles and stages.
+const SHAPES: [(usize, usize, usize); 13] = [
+    (1, 9, 300),
+    (300, 1, 40),
+    (5, 700, 3),
+    (8, 16, 0),
+    (14, 32, 1),
+    (15, 33, 17),
+    (29, 64, 1025),
+    (197, 576, 192),
+    (1182, 192, 768),
+    (64, 64, 2000),
+    (7, 4096, 64),
+    (4096, 27, 64),
+    (33, 47, 5001),
+];
+
+/// The promise of [`Threads::All`].
+#[test]
+fn same_bits_for_any_number_of_threads() {
+    for (m, n, k) in SHAPES {
+        let (a, b) = (values(0, m * k), values(7, k * n));
+        let run = |threads| {
+            let terms = [(View::new(&a, m, k), View::new(&b, n, k).t())];
+            pool(threads).install(|| product(Into::Set, &terms, Threads::All))
+        };
+        let one = run(1);
+        for threads in [2, 3, 7, 16] {
+            assert_eq!(one, run(threads), "{m}x{n}x{k} on {threads} threads");
+        }
+    }
+}
+
+/// A matrix with gaps, as it is or transposed.
+fn matrix(data: &[f32], rows: usize, cols: usize, gap: usize, t: bool) -> View<'_, f32> {
+    match t {
+        false => View::strided(data, rows, cols, cols + gap),
+        true => View::strided(data, cols, rows, rows + gap).t(),
+    }
+}
+
+fn element(v: &View<'_, f32>, row: usize, col: usize) -> f64 {
+    f64::from(v.data[row * v.row_stride + col * v.col_stride])
+}
+
+/// Every start, both operands transposed or not, gaps, and a second term.
+#[test]
+fn products_are_those_of_plain_loops() {
+    for (m, n, k) in SHAPES {
+        // 1024 - k % 1024: rows a multiple of 4096 bytes apart.
+        for (ta, tb, gap) in [(false, true, 0), (true, false, 3), (false, false, 1024 - k % 1024)] {
+            let room = |rows: usize, cols: usize| (rows.max(cols) + 1) * (rows.min(cols) + gap + 1);
+            let size = room(m, k).max(room(k, m)).max(room(k, n)).max(room(n, k)).min(30_000_000);
+            let (a, b, c, d) =
+                (values(1, size), values(2, size), values(3, m * 5), values(4, n * 5));
+            let (a, b) = (matrix(&a, m, k, gap, ta), matrix(&b, k, n, gap, tb));
+            let (c, d) = (View::new(&c, m, 5), View::new(&d, n, 5).t());
+            let bias = values(9, n);
+            for into in [Into::Set, Into::Add, Into::Rows(&bias)] {
+                let stride = n + 3;
+                let before = values(5, m * stride);
+                let mut dst = before.clone();
+                gemm(&mut dst, stride, into, &[(a, b), (c, d)], Threads::All);
+                for (i, (row, before)) in
+                    dst.chunks(stride).zip(before.chunks(stride)).enumerate().step_by(1 + m / 20)
+                {
+                    for j in (0..n).step_by(1 + n / 20) {
+                        let start = match into {
+                            Into::Set => 0.0,
+                            Into::Add => f64::from(before[j]),
+                            Into::Rows(bias) => f64::from(bias[j]),
+                        };
+                        let sum = start
+                            + (0..k).map(|l| element(&a, i, l) * element(&b, l, j)).sum::<f64>()
+                            + (0..5).map(|l| element(&c, i, l) * element(&d, l, j)).sum::<f64>();
+                        let worst = 1e-6 * (k as f64 + 10.0);
+                        assert!((f64::from(row[j]) - sum).abs() < worst, "{m}x{n}x{k} {i} {j}");
+                    }
+                    assert_eq!(row[n..], before[n..], "wrote beyond its columns");
+                }
+            }
+        }
+    }
+}

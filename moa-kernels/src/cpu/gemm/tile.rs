@@ -1,0 +1,137 @@
+//! The innermost loop: a tile of up to [`ROWS`] x [`COLS`] sums that stay in the
+//! registers of AVX-512 from start to end.
+//!
+//! 14 rows of two vectors are 28 of the 32 registers; two hold the elements of `b`
+//! and one that of `a`, so that each step of 28 multiply-adds needs 16 loads.
+
+use std::arch::x86_64::*;
+use std::array::from_fn;
+
+/// Rows of a tile.
+pub const ROWS: usize = 14;
+/// Columns of a tile.
+pub const COLS: usize = 2 * LANES;
+/// Elements of a vector.
+pub const LANES: usize = 16;
+
+/// What a sum starts from.
+#[derive(Clone, Copy)]
+pub enum Start {
+    /// Zero.
+    Zero,
+    /// The element that is there.
+    There,
+    /// The element of this row; it points to the tile's first column.
+    Row(*const f32),
+}
+
+/// A stretch of the inner dimension.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// First element of the tile's first row.
+    pub a: *const f32,
+    /// From row to row of `a`.
+    pub row_stride: usize,
+    /// From step to step.
+    pub col_stride: usize,
+    /// Rows of [`COLS`] elements, one a step.
+    pub b: *const f32,
+    /// Steps.
+    pub depth: usize,
+}
+
+/// The tile's place in the result.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Its first element.
+    pub c: *mut f32,
+    /// From row to row.
+    pub stride: usize,
+    /// At most [`ROWS`], at least 1.
+    pub rows: usize,
+    /// At most [`COLS`], at least 1.
+    pub cols: usize,
+}
+
+/// Computes one tile.
+///
+/// # Safety
+/// The machine has AVX-512F. Every `rows` x `depth` of `a`, `depth` x `COLS` of `b`,
+/// `rows` x `cols` of `c` and `cols` of a start row can be read, those of `c` written.
+pub unsafe fn tile(place: Place, start: Start, segments: &[Segment]) {
+    macro_rules! dispatch {
+        ($($rows:literal)*) => {
+            // SAFETY: the caller's.
+            unsafe {
+                match (place.rows, place.cols > LANES) {
+                    $(($rows, false) => sized::<$rows, 1>(place, start, segments),
+                      ($rows, true) => sized::<$rows, 2>(place, start, segments),)*
+                    _ => unreachable!("a tile has 1 to {ROWS} rows"),
+                }
+            }
+        };
+    }
+    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+}
+
+/// Repeats a block for every row `I` of `R`. A loop of this length would stay one, with
+/// its sums in memory.
+macro_rules! each_row {
+    ($row:ident => $block:block) => {
+        each_row!(@ $row $block; 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+    };
+    (@ $row:ident $block:block; $($number:literal)*) => {$(
+        if $number < R {
+            const $row: usize = $number;
+            $block
+        }
+    )*};
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn sized<const R: usize, const C: usize>(place: Place, start: Start, segments: &[Segment]) {
+    let masks: [__mmask16; C] = from_fn(|j| mask(place.cols - j * LANES));
+    let at = |i: usize, j: usize| place.c.wrapping_add(i * place.stride + j * LANES);
+    // SAFETY (of all blocks): as promised by the caller of `tile`; loads and stores are
+    // masked to the tile's columns.
+    let mut sums: [[__m512; C]; R] = match start {
+        Start::Zero => [[_mm512_setzero_ps(); C]; R],
+        Start::There => {
+            from_fn(|i| from_fn(|j| unsafe { _mm512_maskz_loadu_ps(masks[j], at(i, j)) }))
+        }
+        Start::Row(row) => {
+            let load = |j| unsafe { _mm512_maskz_loadu_ps(masks[j], row.wrapping_add(j * LANES)) };
+            [from_fn(load); R]
+        }
+    };
+    for s in segments {
+        // Rows in threes: their addresses are then a pointer and 0, 1 or 2 times one
+        // register, which instructions compute on the way.
+        let mut rows: [*const f32; ROWS.div_ceil(3)] =
+            from_fn(|group| s.a.wrapping_add(3 * group * s.row_stride));
+        let mut b = s.b;
+        for _ in 0..s.depth {
+            let bs: [__m512; C] =
+                from_fn(|j| unsafe { _mm512_loadu_ps(b.wrapping_add(j * LANES)) });
+            each_row!(I => {
+                let a = unsafe { *rows[I / 3].wrapping_add(I % 3 * s.row_stride) };
+                let a = _mm512_set1_ps(a);
+                for (sum, &b) in sums[I].iter_mut().zip(&bs) {
+                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                }
+            });
+            rows = rows.map(|row| row.wrapping_add(s.col_stride));
+            b = b.wrapping_add(COLS);
+        }
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        for (j, &sum) in sums.iter().enumerate() {
+            unsafe { _mm512_mask_storeu_ps(at(i, j), masks[j], sum) };
+        }
+    }
+}
+
+/// The first `count` elements of a vector, all of them from 16 on.
+pub fn mask(count: usize) -> __mmask16 {
+    if count >= LANES { !0 } else { (1 << count) - 1 }
+}

@@ -1,0 +1,43 @@
+//! Matrices inside slices.
+
+/// A matrix inside a slice, with any strides (in elements).
+#[derive(Clone, Copy)]
+pub struct View<'a, T> {
+    pub(super) data: &'a [T],
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+}
+
+impl<'a, T> View<'a, T> {
+    /// `rows` x `cols`, row-major without gaps.
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// `rows` x `cols` with `row_stride` elements from row to row.
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, row_stride: usize) -> Self {
+        let view = Self { data, rows, cols, row_stride, col_stride: 1 };
+        assert!(view.fits(), "matrix view out of bounds");
+        view
+    }
+
+    /// The transpose of the same elements.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    fn fits(&self) -> bool {
+        let last = |n: usize, stride: usize| n.saturating_sub(1) * stride;
+        self.rows == 0
+            || self.cols == 0
+            || last(self.rows, self.row_stride) + last(self.cols, self.col_stride) < self.data.len()
+    }
+}

@@ -1,0 +1,19 @@
+//! Memory for results.
+
+#![allow(unsafe_code)]
+
+use super::Real;
+
+/// `len` elements that the caller overwrites, all of them, before anything reads
+/// them: clearing a large result first costs as much as filling it. Debug builds
+/// fill it with NaN, which no test would miss.
+pub fn unset<T: Real>(len: usize) -> Vec<T> {
+    if cfg!(debug_assertions) {
+        return vec![T::from_f64(f64::NAN); len];
+    }
+    let mut memory = Vec::with_capacity(len);
+    // SAFETY: the capacity is `len`; any bits are an element of `f32` and `f64`, the
+    // only types that are `Real`, and the caller writes before it reads.
+    unsafe { memory.set_len(len) };
+    memory
+}

@@ -62,7 +62,7 @@ fn dense(c: &mut Criterion) {
     both(c, "gelu", "candle", &h, Tensor::gelu_erf);
 
     let qkv = Var::from_tensor(&normal(&[IMAGES, TOKENS, 3 * DIM], 1.0)).unwrap();
-    both(c, "attention", "moa", &qkv, |qkv| attention(qkv, HEADS));
+    both(c, "attention", "moa", &qkv, |qkv| attention(qkv, HEADS, TOKENS));
     both(c, "attention", "candle", &qkv, |qkv| {
         let heads = (IMAGES, TOKENS, 3, HEADS, DIM / HEADS);
         let qkv = qkv.reshape(heads)?.permute((2, 0, 3, 1, 4))?.contiguous()?;

@@ -115,22 +115,22 @@ pub(crate) fn forward<T: crate::cpu::Real>(
     let width = w.len() / out.max(1);
     let rows = x.len() / width.max(1);
     let mut y = unset(rows * out);
-    forward_into(&mut y, x, w, bias, out);
+    forward_into(&mut y, x, w, bias.map_or(Into::Set, Into::Rows), out);
     y
 }
 
-/// [`forward`] into memory that is there.
+/// [`forward`] into memory that is there, from any start.
 pub(crate) fn forward_into<T: crate::cpu::Real>(
     y: &mut [T],
     x: &[T],
     w: &[T],
-    bias: Option<&[T]>,
+    into: Into<'_, T>,
     out: usize,
 ) {
     let width = w.len() / out.max(1);
     let rows = x.len() / width.max(1);
     let terms = [(View::new(x, rows, width), View::new(w, out, width).t())];
-    gemm(y, out, bias.map_or(Into::Set, Into::Rows), &terms, Threads::All);
+    gemm(y, out, into, &terms, Threads::All);
 }
 
 /// The gradient of `x`: `dy w`.

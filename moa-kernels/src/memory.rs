@@ -13,5 +13,7 @@ pub fn keep_freed_memory() {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
         libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+        // One heap for all threads: what one frees, another uses.
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }

@@ -64,15 +64,20 @@ fn layer_norm_trains_input_and_affine() {
 
 #[test]
 fn attention_of_odd_sizes() {
-    for (batch, tokens, heads, width) in [(1, 1, 1, 2), (2, 5, 3, 4), (3, 17, 2, 8)] {
+    for (batch, tokens, queries, heads, width) in
+        [(1, 1, 1, 1, 2), (2, 5, 5, 3, 4), (3, 17, 17, 2, 8), (3, 17, 1, 2, 8), (2, 19, 9, 1, 4)]
+    {
         let row = 3 * heads * width;
         check(
             "attention",
             &[arg(9, &[batch, tokens, row], 1.0)],
-            |t| attention(&t[0], heads),
+            |t| attention(&t[0], heads, queries),
             |v| {
                 let images = v[0].chunks(tokens * row);
-                images.flat_map(|image| reference::attention(image, tokens, heads)).collect()
+                let first = |image| {
+                    reference::attention(image, tokens, heads)[..queries * heads * width].to_vec()
+                };
+                images.flat_map(first).collect()
             },
         );
     }
@@ -139,7 +144,7 @@ fn wrong_shapes_are_errors() {
     let (x, w) = (make(t(&[2, 3])), make(t(&[4, 5])));
     assert!(linear(&x, &w, None).is_err());
     assert!(layer_norm(&x, &make(t(&[2])), &make(t(&[3])), 1e-6).is_err());
-    assert!(attention(&make(t(&[1, 2, 10])), 3).is_err());
+    assert!(attention(&make(t(&[1, 2, 10])), 3, 2).is_err());
     assert!(activate(&x, Activation::SwiGlu).is_err());
     assert!(cross_entropy(&x, &[0, 3]).is_err());
     assert!(cross_entropy(&x, &[0]).is_err());

@@ -52,21 +52,23 @@ fn norm_and_linear() {
 
 #[test]
 fn attention_and_projection() {
-    for (batch, tokens, heads, scaled) in [(1, 1, 1, false), (2, 5, 3, true), (3, 17, 2, false)] {
+    for (batch, tokens, queries, heads, scaled) in
+        [(1, 1, 1, 1, false), (2, 5, 5, 3, true), (3, 17, 17, 2, false), (3, 17, 1, 2, true)]
+    {
         let d = heads * 4;
         let (w, b) = (Frozen::new(6, &[d, d], 0.5), Frozen::new(7, &[d], 1.0));
         let gamma = Frozen::new(8, &[d], 1.0);
         check(
             "attention block",
-            &[arg(9, &[batch, tokens, d], 1.0), arg(10, &[batch, tokens, 3 * d], 1.0)],
+            &[arg(9, &[batch, queries, d], 1.0), arg(10, &[batch, tokens, 3 * d], 1.0)],
             |t| {
                 let proj = Dense { weight: w.like(&t[0]), bias: Some(b.like(&t[0])) };
                 attention_block(&t[0], &t[1], heads, proj, scaled.then(|| gamma.like(&t[0])))
             },
             |v| {
                 let images = v[1].chunks(tokens * 3 * d);
-                let o: Vec<f64> =
-                    images.flat_map(|i| reference::attention(i, tokens, heads)).collect();
+                let first = |i| reference::attention(i, tokens, heads)[..queries * d].to_vec();
+                let o: Vec<f64> = images.flat_map(first).collect();
                 let y = reference::linear(&o, w.plain(), b.plain(), d);
                 let ones = vec![1.0; d];
                 reference::residual(&v[0], &y, if scaled { gamma.plain() } else { &ones })

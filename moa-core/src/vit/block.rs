@@ -81,17 +81,36 @@ impl Block {
     /// # Errors
     /// If `x` has another width.
     pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        self.first(x, x.dim(1)?, pass)
+    }
+
+    /// [`Block::forward`] of the class token alone, `[b, 1, dim]`: for the last block.
+    /// Where a router sees more tokens than the class token, their balance counts, and
+    /// all are computed.
+    ///
+    /// # Errors
+    /// As [`Block::forward`].
+    pub fn forward_class(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        if [&self.proj, &self.fc1, &self.fc2].iter().any(|linear| linear.is_routed()) {
+            return Ok(self.forward(x, pass)?.narrow(1, 0, 1)?);
+        }
+        self.first(x, 1, pass)
+    }
+
+    /// The first `queries` tokens of the result.
+    fn first(&self, x: &Tensor, queries: usize, pass: &Pass<'_>) -> Result<Tensor> {
         let [ls1, ls2] = [&self.ls1, &self.ls2].map(|ls| ls.as_ref().map(|ls| ls.get(pass)));
         // What is frozen is one operation, which keeps less for the backward pass.
         let qkv = match (self.norm1.frozen(pass), self.qkv.frozen(pass)) {
             (Some(norm), Some(qkv)) => norm_linear(x, norm, qkv)?,
             _ => self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?,
         };
+        let x = x.narrow(1, 0, queries)?.contiguous()?;
         let x = match self.proj.frozen(pass).filter(|_| frozen(&ls1)) {
-            Some(proj) => attention_block(x, &qkv, self.heads, proj, ls1)?,
+            Some(proj) => attention_block(&x, &qkv, self.heads, proj, ls1)?,
             None => {
-                let y = self.proj.forward(&attention(&qkv, self.heads)?, pass)?;
-                residual(x, &y, ls1.as_ref())?
+                let y = self.proj.forward(&attention(&qkv, self.heads, queries)?, pass)?;
+                residual(&x, &y, ls1.as_ref())?
             }
         };
         if let Some(parts) = self.frozen_mlp(&ls2, pass) {

@@ -65,11 +65,15 @@ impl Vit {
     /// If the images are not of the size that the model was built for.
     pub fn forward(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let mut x = self.embedded(images, pass)?;
-        for block in &self.blocks {
-            x = block.forward(&x, pass)?;
+        // Of the last block, and its norm, only the class token is used.
+        let class = (self.config.pool == Pool::Cls).then(|| self.blocks.len().saturating_sub(1));
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = match class == Some(i) {
+                true => block.forward_class(&x, pass)?,
+                false => block.forward(&x, pass)?,
+            };
         }
         match self.config.pool {
-            // Only the class token is used: the norm of the others is not computed.
             Pool::Cls => self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?, pass),
             Pool::Avg => self.norm.forward(&self.patch_mean(&x)?, pass),
         }

@@ -1,4 +1,4 @@
-//! One task per (image, head); a task needs one or two `tokens` x `tokens` buffers.
+//! One task per (image, head); a task needs one or two `queries` x `tokens` buffers.
 
 #![allow(unsafe_code)]
 
@@ -11,13 +11,14 @@ use rayon::prelude::*;
 fn part<T: Real>(qkv: &[T], s: Sizes, image: usize, head: usize, part: usize) -> View<'_, T> {
     let row = 3 * s.dim();
     let start = image * s.tokens * row + part * s.dim() + head * s.head_dim;
-    View::strided(&qkv[start..], s.tokens, s.head_dim, row)
+    let rows = if part == 0 { s.queries } else { s.tokens };
+    View::strided(&qkv[start..], rows, s.head_dim, row)
 }
 
-/// The columns of one head of one image in a `[b, n, d]` tensor.
+/// The columns of one head of one image in a `[b, queries, d]` tensor.
 fn merged<T: Real>(t: &[T], s: Sizes, image: usize, head: usize) -> View<'_, T> {
-    let start = image * s.tokens * s.dim() + head * s.head_dim;
-    View::strided(&t[start..], s.tokens, s.head_dim, s.dim())
+    let start = image * s.queries * s.dim() + head * s.head_dim;
+    View::strided(&t[start..], s.queries, s.head_dim, s.dim())
 }
 
 /// `softmax(q k^T / sqrt(head_dim))` by rows.
@@ -39,7 +40,7 @@ fn probabilities<T: Real>(q: View<'_, T>, k: View<'_, T>, s: Sizes) -> Vec<T> {
     p
 }
 
-/// Copies a packed `tokens` x `head_dim` block to rows of a wider tensor.
+/// Copies packed rows of `width` elements to rows of a wider tensor.
 fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, block: &[T], width: usize) {
     for (i, row) in block.chunks_exact(width).enumerate() {
         // SAFETY: every (image, head, part) owns its columns of its rows.
@@ -48,15 +49,15 @@ fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, block: &[T
 }
 
 pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
-    let mut out = unset(s.batch * s.tokens * s.dim());
+    let mut out = unset(s.batch * s.queries * s.dim());
     let target = Scattered::new(&mut out);
     (0..s.batch * s.heads).into_par_iter().for_each(|task| {
         let (image, head) = (task / s.heads, task % s.heads);
         let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
         let p = probabilities(q, k, s);
-        let p = View::new(&p, s.tokens, s.tokens);
+        let p = View::new(&p, s.queries, s.tokens);
         let block = product(Into::Set, &[(p, v)], Threads::One);
-        let start = image * s.tokens * s.dim() + head * s.head_dim;
+        let start = image * s.queries * s.dim() + head * s.head_dim;
         place(&target, start, s.dim(), &block, s.head_dim);
     });
     out
@@ -81,9 +82,10 @@ pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
                 }
             }
         });
-        let (p, ds) = (View::new(&p, s.tokens, s.tokens), View::new(&ds, s.tokens, s.tokens));
+        let [p, ds] = [&p, &ds].map(|t| View::new(t, s.queries, s.tokens));
         for (index, pair) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
-            let block = product(Into::Set, &[pair], Threads::One);
+            let mut block = product(Into::Set, &[pair], Threads::One);
+            block.resize(s.tokens * s.head_dim, T::zero()); // queries not asked
             let start = image * s.tokens * 3 * s.dim() + index * s.dim() + head * s.head_dim;
             place(&target, start, 3 * s.dim(), &block, s.head_dim);
         }

@@ -12,27 +12,19 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 ///
 /// # Shapes
 /// `qkv` `[b, n, 3 d]`, ordered q, k, v and within each by head (timm, open_clip);
-/// the result is `[b, n, d]`.
+/// the result is `[b, queries, d]`: of the first tokens only, if `queries` is less
+/// than `n`.
 ///
 /// # Errors
-/// If `3 d` does not divide into `heads` or the type is neither `f32` nor `f64`.
-pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
-    let (_, _, width) = qkv.dims3()?;
-    if heads == 0 || !width.is_multiple_of(3 * heads) {
-        candle_core::bail!("attention: width {width} does not divide into 3 x {heads} heads");
-    }
-    qkv.contiguous()?.apply_op1(Attention { heads })
+/// If `3 d` does not divide into `heads`, there are fewer tokens than `queries` or the
+/// type is neither `f32` nor `f64`.
+pub fn attention(qkv: &Tensor, heads: usize, queries: usize) -> Result<Tensor> {
+    let sizes = Sizes::new(qkv, heads, queries)?;
+    qkv.contiguous()?.apply_op1(Attention { sizes })
 }
 
 struct Attention {
-    heads: usize,
-}
-
-impl Attention {
-    fn sizes(&self, dims: &[usize]) -> Sizes {
-        let dim = dims[2] / 3;
-        Sizes { batch: dims[0], tokens: dims[1], heads: self.heads, head_dim: dim / self.heads }
-    }
+    sizes: Sizes,
 }
 
 /// The sizes that every loop needs.
@@ -40,11 +32,24 @@ impl Attention {
 pub(crate) struct Sizes {
     pub batch: usize,
     pub tokens: usize,
+    /// Tokens whose result is wanted, from the first on.
+    pub queries: usize,
     pub heads: usize,
     pub head_dim: usize,
 }
 
 impl Sizes {
+    pub(crate) fn new(qkv: &Tensor, heads: usize, queries: usize) -> Result<Self> {
+        let (batch, tokens, width) = qkv.dims3()?;
+        if heads == 0 || !width.is_multiple_of(3 * heads) {
+            candle_core::bail!("attention: width {width} does not divide into 3 x {heads} heads");
+        }
+        if queries > tokens {
+            candle_core::bail!("attention: {queries} queries of {tokens} tokens");
+        }
+        Ok(Self { batch, tokens, queries, heads, head_dim: width / 3 / heads })
+    }
+
     fn dim(&self) -> usize {
         self.heads * self.head_dim
     }
@@ -56,17 +61,16 @@ impl CustomOp1 for Attention {
     }
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let sizes = self.sizes(layout.dims());
-        let shape = (sizes.batch, sizes.tokens, sizes.dim());
+        let shape = (self.sizes.batch, self.sizes.queries, self.sizes.dim());
         by_float!(qkv.dtype(), "attention", T => {
-            Ok(element(cpu::forward::<T>(data(qkv, layout)?, sizes), shape))
+            Ok(element(cpu::forward::<T>(data(qkv, layout)?, self.sizes), shape))
         })
     }
 
     fn bwd(&self, qkv: &Tensor, _out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (sizes, grad) = (self.sizes(qkv.dims()), grad.contiguous()?);
+        let grad = grad.contiguous()?;
         by_float!(qkv.dtype(), "attention", T => {
-            let dqkv = cpu::backward::<T>(&Read::new(qkv)?, &Read::new(&grad)?, sizes);
+            let dqkv = cpu::backward::<T>(&Read::new(qkv)?, &Read::new(&grad)?, self.sizes);
             Ok(Some(tensor(dqkv, qkv.shape(), qkv)?))
         })
     }

@@ -9,8 +9,8 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 /// `x + gamma * proj(attention(qkv))`; without `gamma`, of 1.
 ///
 /// # Shapes
-/// `x` `[b, n, d]`, `qkv` `[b, n, 3 d]` as in [`crate::attention::attention`],
-/// `gamma` `[d]`; the result is `[b, n, d]`.
+/// `x` `[b, queries, d]`, `qkv` `[b, n, 3 d]` as in [`crate::attention::attention`],
+/// `gamma` `[d]`; the result is `[b, queries, d]`.
 ///
 /// # Errors
 /// If the shapes do not fit or the type is neither `f32` nor `f64`.
@@ -21,9 +21,10 @@ pub fn attention_block(
     proj: Dense,
     gamma: Option<Tensor>,
 ) -> Result<Tensor> {
-    let (b, n, d) = x.dims3()?;
+    let (b, queries, d) = x.dims3()?;
     proj.check("attention_block", d, Some(d))?;
-    let fits = heads > 0 && d.is_multiple_of(heads) && qkv.dims() == [b, n, 3 * d];
+    let sizes = Sizes::new(qkv, heads, queries)?;
+    let fits = sizes.batch == b && qkv.dim(2)? == 3 * d;
     if !fits || gamma.as_ref().is_some_and(|g| g.dims() != [d]) {
         candle_core::bail!(
             "attention_block: x {:?}, qkv {:?}, {heads} heads and gamma {:?} do not fit",
@@ -32,7 +33,6 @@ pub fn attention_block(
             gamma.as_ref().map(Tensor::shape)
         );
     }
-    let sizes = Sizes { batch: b, tokens: n, heads, head_dim: d / heads };
     x.contiguous()?.apply_op2(&qkv.contiguous()?, AttentionBlock { sizes, proj, gamma })
 }
 
@@ -46,8 +46,7 @@ impl AttentionBlock {
     fn forward<T: Real>(&self, x: &[T], qkv: &[T]) -> Result<Vec<T>> {
         let (proj, gamma) = (self.proj.read::<T>()?, Read::optional(self.gamma.as_ref())?);
         let mut y = unset(x.len());
-        proj.forward(&cpu::forward(qkv, self.sizes), &mut y);
-        residual::add_onto(&mut y, x, gamma.as_deref());
+        proj.branch(x, &cpu::forward(qkv, self.sizes), gamma.as_deref(), &mut y);
         Ok(y)
     }
 

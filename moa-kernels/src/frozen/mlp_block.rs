@@ -71,8 +71,7 @@ impl Op {
             let g = &mut g[..rows * parts.activation.out(self.hidden)];
             fc1.forward(&norm.forward(x), h);
             parts.activation.forward(h, g, self.hidden);
-            fc2.forward(g, y);
-            residual::add_onto(y, x, gamma.as_deref());
+            fc2.branch(x, g, gamma.as_deref(), y);
         }
         if self.keeps {
             let kept = Tensor::from_vec(h, (tokens, self.hidden), &Device::Cpu)?;

@@ -19,7 +19,7 @@ pub use attention_block::attention_block;
 pub use mlp_block::{MlpBlock, mlp_block};
 pub use norm_linear::norm_linear;
 
-use crate::cpu::{Read, Real};
+use crate::cpu::{Into, Read, Real};
 use candle_core::{Result, Tensor};
 
 /// Tokens whose intermediate values are in memory at once.
@@ -105,7 +105,18 @@ struct DenseData<'a, T> {
 
 impl<T: Real> DenseData<'_, T> {
     fn forward(&self, x: &[T], y: &mut [T]) {
-        crate::linear::forward_into(y, x, &self.weight, self.bias.as_deref(), self.out);
+        let into = self.bias.as_deref().map_or(Into::Set, Into::Rows);
+        crate::linear::forward_into(y, x, &self.weight, into, self.out);
+    }
+
+    /// `y = stream + gamma * linear(x)`; without `gamma`, of 1.
+    fn branch(&self, stream: &[T], x: &[T], gamma: Option<&[T]>, y: &mut [T]) {
+        if gamma.is_some() {
+            self.forward(x, y);
+            return crate::residual::add_onto(y, stream, gamma);
+        }
+        let into = Into::Over(stream, self.bias.as_deref());
+        crate::linear::forward_into(y, x, &self.weight, into, self.out);
     }
 
     fn backward(&self, dy: &[T]) -> Vec<T> {

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::DropConnect;
-use super::delta::Sizes;
+use super::delta::{Factors, Sizes};
 use crate::cpu::{BLOCK, Into, Real, Scattered, Threads, View};
 use crate::cpu::{column_sums, dot, gemm, product, unset, vectorise};
 use crate::routed::{Experts, Grads, Layer};
@@ -85,71 +85,69 @@ impl<T: Real> Layer<'_, T, Settings> {
         let factors = sizes.factors(self.theta);
         let mut constant = base_bias.map_or(vec![T::zero(); sizes.out], <[T]>::to_vec);
         constant.iter_mut().zip(factors.bias).for_each(|(c, &b)| *c += b);
-        let mut y = crate::linear::forward(self.x, self.weight, Some(&constant), sizes.out);
-        let outer = factors.outer();
-        for (expert, members) in self.members().iter().enumerate() {
-            if members.is_empty() {
-                continue;
+        let (outer, all) = (factors.outer(), self.members());
+        // Experts are too small to keep all threads busy one by one.
+        let (mut y, rows) = rayon::join(
+            || crate::linear::forward(self.x, self.weight, Some(&constant), sizes.out),
+            || {
+                self.each_expert(&all, |expert, members| {
+                    let mut h = sizes.delta(&outer, &factors.inner(expert));
+                    self.settings.drop.mask(expert, h.len()).apply(&mut h);
+                    let x = self.gather(self.x, sizes.width, members);
+                    let x = View::new(&x, members.len(), sizes.width);
+                    let h = View::new(&h, sizes.width, sizes.out);
+                    product(Into::Set, &[(x, h)], Threads::All)
+                })
+            },
+        );
+        for (rows, members) in rows.iter().zip(&all) {
+            if let Some(rows) = rows {
+                self.scatter(&mut y, sizes.out, rows, members);
             }
-            let mut h = sizes.delta(&outer, &factors.inner(expert));
-            self.settings.drop.mask(expert, h.len()).apply(&mut h);
-            let x = self.gather(self.x, sizes.width, members);
-            let x = View::new(&x, members.len(), sizes.width);
-            let h = View::new(&h, sizes.width, sizes.out);
-            let rows = product(Into::Set, &[(x, h)], Threads::All);
-            self.scatter(&mut y, sizes.out, &rows, members);
         }
         y
+    }
+
+    /// Calls `f` for every expert that was chosen, at the same time.
+    fn each_expert<R: Send>(
+        &self,
+        all: &[Members],
+        f: impl Fn(usize, &Members) -> R + Sync,
+    ) -> Vec<Option<R>> {
+        let experts = all.par_iter().enumerate();
+        experts.map(|(e, members)| (!members.is_empty()).then(|| f(e, members))).collect()
     }
 
     fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
         let sizes = &self.settings.sizes;
         let (width, out, t) = (sizes.width, sizes.out, sizes.t);
         let factors = sizes.factors(self.theta);
-        let outer = factors.outer();
-        let mut dx = wants_x.then(|| crate::linear::input_grad(dy, self.weight, out));
+        let (outer, all) = (factors.outer(), self.members());
+        let (mut dx, experts) = rayon::join(
+            || wants_x.then(|| crate::linear::input_grad(dy, self.weight, out)),
+            || {
+                self.each_expert(&all, |e, members| {
+                    self.expert_grads(dy, &factors, &outer, e, members)
+                })
+            },
+        );
         let mut gates = vec![T::zero(); self.gates.len()];
         let mut douter = vec![T::zero(); t * t * t];
         let mut dexperts = Vec::new();
-        for (expert, members) in self.members().iter().enumerate() {
-            if members.is_empty() {
-                dexperts.resize(dexperts.len() + sizes.ranks[expert] * (width + out), T::zero());
+        for ((grads, members), rank) in experts.into_iter().zip(&all).zip(&sizes.ranks) {
+            let Some(grads) = grads else {
+                dexperts.resize(dexperts.len() + rank * (width + out), T::zero());
                 continue;
-            }
-            let n = members.len();
-            let inner = factors.inner(expert);
-            let mut h = sizes.delta(&outer, &inner);
-            let mask = self.settings.drop.mask(expert, h.len());
-            mask.apply(&mut h);
-            let x = self.gather(self.x, width, members);
-            let mut g = self.gather(dy, out, members);
-
-            // dy H^T serves both x and, as (dy H^T) . x = dy . (x H), the gate.
-            let h_view = View::new(&h, width, out);
-            let back = product(Into::Set, &[(View::new(&g, n, out), h_view.t())], Threads::All);
-            let rows = back.par_chunks(width).zip(x.par_chunks(width)).with_min_len(BLOCK);
-            let dots: Vec<T> = rows.map(|(back, x)| vectorise!(dot(back, x))).collect();
-            for (dot, &(_, place)) in dots.into_iter().zip(members) {
+            };
+            for (&dot, &(_, place)) in grads.dots.iter().zip(members) {
                 gates[place] = dot * T::from_f64(self.settings.scale);
             }
             if let Some(dx) = &mut dx {
-                self.scatter(dx, width, &back, members);
+                self.scatter(dx, width, &grads.back, members);
             }
-
-            g.par_chunks_mut(out).zip(members).with_min_len(BLOCK).for_each(
-                |(row, &(_, place))| {
-                    let weight = self.weight_of(place);
-                    row.iter_mut().for_each(|v| *v *= weight);
-                },
-            );
-            let x = View::new(&x, n, width);
-            let mut dh = h;
-            gemm(&mut dh, out, Into::Set, &[(x.t(), View::new(&g, n, out))], Threads::All);
-            mask.apply(&mut dh);
-            let dinner = sizes.delta_grad(&dh, &outer, &inner, &mut douter);
-            let (dleft, dright) = factors.inner_grad(expert, &dinner);
-            dexperts.extend(dleft);
-            dexperts.extend(dright);
+            douter.iter_mut().zip(&grads.outer).for_each(|(sum, &d)| *sum += d);
+            dexperts.extend(grads.inner.0);
+            dexperts.extend(grads.inner.1);
         }
         let (ds, dv) = factors.outer_grad(&douter);
         let mut theta = [ds, dv, dexperts].concat();
@@ -158,4 +156,52 @@ impl<T: Real> Layer<'_, T, Settings> {
         }
         Grads { x: dx, gates, theta }
     }
+
+    fn expert_grads(
+        &self,
+        dy: &[T],
+        factors: &Factors<'_, T>,
+        outer: &[T],
+        expert: usize,
+        members: &Members,
+    ) -> ExpertGrads<T> {
+        let (sizes, n) = (&self.settings.sizes, members.len());
+        let (width, out) = (sizes.width, sizes.out);
+        let inner = factors.inner(expert);
+        let mut h = sizes.delta(outer, &inner);
+        let mask = self.settings.drop.mask(expert, h.len());
+        mask.apply(&mut h);
+        let x = self.gather(self.x, width, members);
+        let mut g = self.gather(dy, out, members);
+
+        // dy H^T serves both x and, as (dy H^T) . x = dy . (x H), the gate.
+        let h_view = View::new(&h, width, out);
+        let back = product(Into::Set, &[(View::new(&g, n, out), h_view.t())], Threads::All);
+        let rows = back.par_chunks(width).zip(x.par_chunks(width)).with_min_len(BLOCK);
+        let dots = rows.map(|(back, x)| vectorise!(dot(back, x))).collect();
+
+        let rows = g.par_chunks_mut(out).zip(members).with_min_len(BLOCK);
+        rows.for_each(|(row, &(_, place))| {
+            let weight = self.weight_of(place);
+            vectorise!(row.iter_mut().for_each(|v| *v *= weight));
+        });
+        let mut dh = h;
+        let x = View::new(&x, n, width);
+        gemm(&mut dh, out, Into::Set, &[(x.t(), View::new(&g, n, out))], Threads::All);
+        mask.apply(&mut dh);
+        let (outer, dinner) = sizes.delta_grad(&dh, outer, &inner);
+        ExpertGrads { back, dots, outer, inner: factors.inner_grad(expert, &dinner) }
+    }
+}
+
+/// Gradients of one expert.
+struct ExpertGrads<T> {
+    /// Of its tokens, before scale and gate.
+    back: Vec<T>,
+    /// Of its gates, before scale.
+    dots: Vec<T>,
+    /// Of `A`.
+    outer: Vec<T>,
+    /// Of its own two factors.
+    inner: (Vec<T>, Vec<T>),
 }

@@ -5,7 +5,7 @@
 //! (`H[p a + k, q b + l] = (A^T B)[p t + q, k b + l]`): one product instead of `t`
 //! Kronecker products.
 
-use crate::cpu::{Into, Real, Threads, View, gemm, product, unset};
+use crate::cpu::{Into, Real, Threads, View, product, unset};
 use rayon::prelude::*;
 
 /// The sizes of one layer.
@@ -63,14 +63,8 @@ impl Sizes {
         h
     }
 
-    /// The gradients of `A` (added) and `B` from that of `H`.
-    pub fn delta_grad<T: Real>(
-        &self,
-        dh: &[T],
-        outer: &[T],
-        inner: &[T],
-        douter: &mut [T],
-    ) -> Vec<T> {
+    /// The gradients of `A` and `B` from that of `H`.
+    pub fn delta_grad<T: Real>(&self, dh: &[T], outer: &[T], inner: &[T]) -> (Vec<T>, Vec<T>) {
         let (t, ab) = (self.t, self.a() * self.b());
         let mut dproduct = unset(dh.len());
         let slabs = dproduct.par_chunks_mut(self.slab()).zip(dh.par_chunks(self.slab()));
@@ -80,8 +74,9 @@ impl Sizes {
             });
         });
         let d = View::new(&dproduct, t * t, ab);
-        gemm(douter, t * t, Into::Add, &[(View::new(inner, t, ab), d.t())], Threads::All);
-        product(Into::Set, &[(View::new(outer, t, t * t), d)], Threads::All)
+        let douter = product(Into::Set, &[(View::new(inner, t, ab), d.t())], Threads::All);
+        let dinner = product(Into::Set, &[(View::new(outer, t, t * t), d)], Threads::All);
+        (douter, dinner)
     }
 
     /// Elements of the `a` rows of `H` that belong to one `p`, which are as many

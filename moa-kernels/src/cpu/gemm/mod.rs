@@ -31,6 +31,9 @@ pub enum Into<'a, T> {
     Add,
     /// One row, the same for all: what is there is overwritten.
     Rows(&'a [T]),
+    /// A matrix of the size of the result, without gaps, and one row if there is any:
+    /// what is there is overwritten.
+    Over(&'a [T], Option<&'a [T]>),
 }
 
 /// Who computes a product.
@@ -60,8 +63,12 @@ pub fn gemm<T: Real>(
     for (a, b) in terms {
         assert!(a.rows == m && b.cols == n && a.cols == b.rows, "sizes differ");
     }
-    if let Into::Rows(row) = into {
-        assert_eq!(row.len(), n, "not one row");
+    match into {
+        Into::Rows(row) | Into::Over(_, Some(row)) => assert_eq!(row.len(), n, "not one row"),
+        _ => {}
+    }
+    if let Into::Over(matrix, _) = into {
+        assert_eq!(matrix.len(), m * n, "not a matrix of this size");
     }
     if m == 0 || n == 0 {
         return;
@@ -82,7 +89,7 @@ pub fn product<T: Real>(
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
     let mut dst = match into {
         Into::Add => vec![T::zero(); m * n],
-        Into::Set | Into::Rows(_) => super::unset(m * n),
+        _ => super::unset(m * n),
     };
     gemm(&mut dst, n, into, terms, threads);
     dst
@@ -97,9 +104,14 @@ fn general<T: Real>(
     threads: Threads,
 ) {
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
-    if let Into::Rows(start) = into {
-        let rows = dst.par_chunks_mut(dst_stride).take(m).with_min_len(16);
-        rows.for_each(|row| row[..n].copy_from_slice(start));
+    let rows = dst.par_chunks_mut(dst_stride).take(m).with_min_len(16);
+    match into {
+        Into::Set | Into::Add => {}
+        Into::Rows(row) => rows.for_each(|to| to[..n].copy_from_slice(row)),
+        Into::Over(matrix, row) => rows.zip(matrix.par_chunks(n)).for_each(|(to, from)| {
+            to[..n].copy_from_slice(from);
+            row.into_iter().flatten().zip(to).for_each(|(&v, to)| *to += v);
+        }),
     }
     let parallelism = match threads {
         Threads::One => gemm::Parallelism::None,

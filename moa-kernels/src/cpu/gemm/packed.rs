@@ -173,6 +173,10 @@ impl<'a> Stage<'a> {
             Into::Set => Start::Zero,
             Into::Add => Start::There,
             Into::Rows(all) => Start::Row(all[col..].as_ptr()),
+            Into::Over(matrix, all) => {
+                let bias = all.map_or(std::ptr::null(), |all| all[col..].as_ptr());
+                Start::Over(matrix[row * self.n + col..].as_ptr(), self.n, bias)
+            }
         };
         // SAFETY: tiles do not overlap, but their rows' gaps hold other tiles: the
         // pointer is for the elements of this tile alone. It lies inside `dst` by the

@@ -70,7 +70,9 @@ fn products_are_those_of_plain_loops() {
             let (a, b) = (matrix(&a, m, k, gap, ta), matrix(&b, k, n, gap, tb));
             let (c, d) = (View::new(&c, m, 5), View::new(&d, n, 5).t());
             let bias = values(9, n);
-            for into in [Into::Set, Into::Add, Into::Rows(&bias)] {
+            let over = values(10, m * n);
+            let (plain, both) = (Into::Over(&over, None), Into::Over(&over, Some(&bias)));
+            for into in [Into::Set, Into::Add, Into::Rows(&bias), plain, both] {
                 let stride = n + 3;
                 let before = values(5, m * stride);
                 let mut dst = before.clone();
@@ -83,6 +85,9 @@ fn products_are_those_of_plain_loops() {
                             Into::Set => 0.0,
                             Into::Add => f64::from(before[j]),
                             Into::Rows(bias) => f64::from(bias[j]),
+                            Into::Over(rows, bias) => {
+                                f64::from(rows[i * n + j]) + bias.map_or(0.0, |b| f64::from(b[j]))
+                            }
                         };
                         let sum = start
                             + (0..k).map(|l| element(&a, i, l) * element(&b, l, j)).sum::<f64>()

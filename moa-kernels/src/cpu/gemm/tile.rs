@@ -23,6 +23,9 @@ pub enum Start {
     There,
     /// The element of this row; it points to the tile's first column.
     Row(*const f32),
+    /// The element of a matrix, given by the tile's first element and the stride, plus
+    /// that of a row, unless null.
+    Over(*const f32, usize, *const f32),
 }
 
 /// A stretch of the inner dimension.
@@ -102,6 +105,19 @@ unsafe fn sized<const R: usize, const C: usize>(place: Place, start: Start, segm
         Start::Row(row) => {
             let load = |j| unsafe { _mm512_maskz_loadu_ps(masks[j], row.wrapping_add(j * LANES)) };
             [from_fn(load); R]
+        }
+        Start::Over(matrix, stride, row) => {
+            let load = |from: *const f32, j: usize| unsafe {
+                _mm512_maskz_loadu_ps(masks[j], from.wrapping_add(j * LANES))
+            };
+            let row = match row.is_null() {
+                true => [_mm512_setzero_ps(); C],
+                false => from_fn(|j| load(row, j)),
+            };
+            from_fn(|i| {
+                let from = matrix.wrapping_add(i * stride);
+                from_fn(|j| _mm512_add_ps(load(from, j), row[j]))
+            })
         }
     };
     for s in segments {

@@ -4,21 +4,28 @@
 //! `bench/step_memory.py`, the same in PyTorch, in turns.
 //!
 //!     cargo run --release --example step_cost -- --model tiny --batch 96
+//!
+//! With `--dump DIR` one step is computed, not timed, and written with all that it
+//! was fed with, for `bench/check_peers.py` to repeat.
 
 #![allow(clippy::print_stdout)] // a short program for people
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
+use moa_core::adapter::Init;
 use moa_core::backbone::{Backbone, registry};
-use moa_core::method::preset;
-use moa_core::model::{Build, Classifier, initial};
+use moa_core::method::Method;
+use moa_core::model::{Build, Classifier, initial, write_tensors};
 use moa_core::pass::{Pass, Seeded};
+use moa_train::config::layers::Layers;
 use moa_train::config::{OptimConfig, OptimKind, ScheduleKind};
 use moa_train::fit::step_losses;
 use moa_train::optim::{Adam, Gradients};
 use moa_train::random_backbone::write_random;
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const CLASSES: usize = 7;
@@ -39,6 +46,9 @@ struct Args {
     model: Model,
     #[arg(long, default_value = "paper/kadaptation-moa")]
     method: String,
+    /// Set a `method.` key as `moa-train fit --set` does; repeat for several
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Images per step
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -54,15 +64,21 @@ struct Args {
     /// As of `moa-train fit`
     #[arg(long)]
     checkpoint_activations: bool,
+    /// Write one step, or one classification, to this folder instead of timing
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     moa_kernels::memory::keep_freed_memory();
     let args = Args::parse();
-    let model = build(&args)?;
+    if let Some(dir) = &args.dump {
+        return dump(&args, dir);
+    }
+    let model = build(&args, tempfile::tempdir()?.path())?;
     let shape = (args.batch, 3, SIZE, SIZE);
     let images = Tensor::randn(0f32, 1f32, shape, &Device::Cpu)?;
-    let labels: Vec<u32> = (0..args.batch).map(|i| (i % CLASSES) as u32).collect();
+    let labels = labels(&args);
     let optim = OptimConfig {
         kind: OptimKind::Adam,
         lr: 5e-5,
@@ -90,7 +106,7 @@ fn main() -> Result<()> {
     let median = timed.get(timed.len() / 2).context("--iters must be at least 1")?;
     let line = json!({
         "impl": "moa",
-        "method": args.method,
+        "method": model.method.label(),
         "batch": args.batch,
         "forward": args.forward,
         "trainable": model.trainable_parameters(),
@@ -102,7 +118,26 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn build(args: &Args) -> Result<Classifier> {
+fn labels(args: &Args) -> Vec<u32> {
+    (0..args.batch).map(|i| (i % CLASSES) as u32).collect()
+}
+
+/// The preset with what `--set` changes.
+fn method(args: &Args) -> Result<Method> {
+    let mut layers = Layers::default();
+    for key in ["backbone.spec", "data.root", "data.test_env"] {
+        layers.set(key, "none", "step_cost")?;
+    }
+    layers.set("method.name", args.method.as_str(), "--method")?;
+    for text in &args.set {
+        ensure!(text.starts_with("method."), "--set {text}: only keys of the method");
+        layers.set_text(text)?;
+    }
+    Ok(layers.resolve()?.0.method)
+}
+
+/// The model; its random backbone is written to `dir`.
+fn build(args: &Args, dir: &Path) -> Result<Classifier> {
     let (name, architecture) = match args.model {
         Model::Tiny => ("vit-tiny-16-augreg", "vit_tiny_patch16_224"),
         Model::Base => ("vit-b-16-augreg2", "vit_base_patch16_224"),
@@ -118,13 +153,52 @@ fn build(args: &Args) -> Result<Classifier> {
             "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "num_classes": 0
         }
     });
-    let dir = tempfile::tempdir()?;
-    write_random(dir.path(), &config, &vit, 0)?;
-    let (backbone, method) = (Backbone::open(dir.path())?, preset(&args.method)?);
+    write_random(dir, &config, &vit, 0)?;
+    let (backbone, method) = (Backbone::open(dir)?, method(args)?);
     let (image_size, device) = ((SIZE, SIZE), &Device::Cpu);
     let build =
         Build { backbone: &backbone, method: &method, image_size, dtype: DType::F32, device };
     Ok(build.adapted(&initial(&method, &backbone.config, CLASSES, 0)?, 0.0, true)?)
+}
+
+/// Writes `backbone/` and `step.safetensors`: `images`, `labels`, `logits` and, of a
+/// training step with seed 0 and step 0, `ce`, `aux`, and `init.NAME` and `grad.NAME`
+/// of every trainable tensor.
+fn dump(args: &Args, dir: &Path) -> Result<()> {
+    let backbone = dir.join("backbone");
+    std::fs::create_dir_all(&backbone)?;
+    let model = build(args, &backbone)?;
+    // Seeded, as a near tie between experts could fall either way in another program.
+    let draw = |name: &str, shape: &[usize], std: f64| {
+        Init::Normal(std).draw(name, shape, 1)?.to_dtype(DType::F32)
+    };
+    let images = draw("images", &[args.batch, 3, SIZE, SIZE], 1.0)?;
+    let labels = labels(args);
+    let mut found = BTreeMap::new();
+    for (name, var) in model.trainable() {
+        // Away from zero, or the factor beside a zero one would have no gradient.
+        let value = (var.as_tensor().detach() + draw(name, var.dims(), 0.02)?)?;
+        var.set(&value)?;
+        found.insert(format!("init.{name}"), value);
+    }
+    let random = Seeded { seed: 0, step: 0 };
+    let pass = || match args.forward {
+        true => Pass::eval(),
+        false => Pass::train(&random).recomputing(args.checkpoint_activations),
+    };
+    let logits = model.logits(&images, &pass())?.context("no head")?.detach();
+    if !args.forward {
+        let mut gradients = Gradients::new();
+        let losses = step_losses(&model, &images, &labels, pass(), 1.0, &mut gradients)?;
+        found.extend(gradients.into_iter().map(|(name, grad)| (format!("grad.{name}"), grad)));
+        for (name, loss) in [("ce", losses.ce), ("aux", losses.balance)] {
+            found.insert(name.into(), Tensor::new(loss as f32, &Device::Cpu)?);
+        }
+    }
+    let labels = Tensor::new(labels, &Device::Cpu)?.to_dtype(DType::F32)?;
+    let fed = [("images", images), ("labels", labels), ("logits", logits)];
+    found.extend(fed.map(|(name, tensor)| (name.to_string(), tensor)));
+    Ok(write_tensors(&dir.join("step.safetensors"), &found)?)
 }
 
 /// Where the system tells: Linux.

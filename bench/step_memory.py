@@ -1,102 +1,166 @@
-"""Speed and peak memory of one KAdaptation-MoA training step in PyTorch.
+"""Speed and peak memory of one training step, or of classification, in PyTorch.
 
     pip install torch torchvision timm numpy
     python bench/step_memory.py --model tiny --batch 96 --form einsum
 
 `--model`: ViT-Tiny/16 or ViT-B/16 at 224x224, random weights (the speed does
-not depend on them). `--form` is how an expert's matrix H and its product are
-computed: "einsum" as published (every Kronecker product, then their sum; all
-experts on all tokens), "gemm" (H by one matrix product), "grouped" (H so, each
-expert on its own tokens). A step is forward, backward and Adam; with "forward" it
-is the plain model in evaluation. One process
-measures one form, as the peak of the resident memory never falls. Prints a
-JSON line: images/s (median of --iters after --warmup), seconds, peak RSS.
+not depend on them). A step is forward, backward and Adam. `--form`:
+
+einsum, gemm, grouped
+    KAdaptation-MoA in the qkv of every second block, by how an expert's matrix H and
+    its product are computed: as published (every Kronecker product, then their sum;
+    all experts on all tokens), H by one matrix product, H so and each expert on its
+    own tokens.
+lora
+    LoRA of rank 8 in the qkv and proj of every block.
+lora-moa, lora-moa-all
+    four LoRA experts and a router, all experts on all tokens, in the qkv of every
+    second block; in the qkv and proj of every block.
+forward, onnx
+    the plain model in evaluation, in PyTorch and (pip install onnx onnxruntime
+    onnxscript) in ONNX Runtime.
+
+`--compile` is torch.compile, which takes its time in the first steps: raise
+--warmup. One process measures one form, as the peak of the resident memory never
+falls. Prints a JSON line: images/s (median of --iters after --warmup), seconds,
+peak RSS.
 """
 import argparse
 import json
 import math
-import os
-import resource
-import statistics
-import time
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
 
 import timm
 import torch
 
-from kron_moa import Net, TorchRandom
+import kron_moa
+import lora_moa
+from adapted import TorchRandom
+from measure import measure
 
 MODELS = dict(tiny=("vit_tiny_patch16_224", 96), base=("vit_base_patch16_224", 16))
 BLOCKS, RANKS, T, ROUTER_DIM, CLASSES = range(0, 12, 2), (1, 2, 4, 8), 64, 256, 7
+ALL_BLOCKS, QKV, QKV_PROJ = range(12), ("attn.qkv",), ("attn.qkv", "attn.proj")
+# Blocks, linears and ranks of each form.
+FORMS = {"einsum": (BLOCKS, QKV, RANKS), "gemm": (BLOCKS, QKV, RANKS), "grouped": (BLOCKS, QKV, RANKS),
+         "lora": (ALL_BLOCKS, QKV_PROJ, (8,)),
+         "lora-moa": (BLOCKS, QKV, RANKS), "lora-moa-all": (ALL_BLOCKS, QKV_PROJ, RANKS)}
 
 
 def uniform(*shape, bound):
     return torch.empty(shape).uniform_(-bound, bound)
 
 
-def initial(dim):
-    """The published initial values: Xavier-uniform factors, small shared factors, torch's default for linears."""
-    a, b, lin = dim // T, 3 * dim // T, 1 / math.sqrt(dim)
-    tensors = {"shared.left": uniform(T, T, 1, bound=0.01), "shared.right": uniform(T, 1, T, bound=0.01),
-               "head.weight": uniform(CLASSES, dim, bound=lin), "head.bias": uniform(CLASSES, bound=lin)}
-    for block in BLOCKS:
+def expert(form, rank, dim, out):
+    """The published initial values: Xavier-uniform factors; normal and zero ones."""
+    if form.startswith("lora"):
+        return {"down": torch.randn(rank, dim) / rank, "up": torch.zeros(out, rank)}
+    a, b = dim // T, out // T
+    return {"left": uniform(T, a, rank, bound=math.sqrt(12 / (a + rank))),
+            "right": uniform(T, rank, b, bound=math.sqrt(12 / (rank + b)))}
+
+
+def layer(form, ranks, dim, out):
+    """Tensors of an adapted layer; linears of the router have torch's default."""
+    own, lin = {}, 1 / math.sqrt(dim)
+    if len(ranks) > 1:
         own = {"router.proj.weight": uniform(ROUTER_DIM, dim, bound=lin),
                "router.proj.bias": uniform(ROUTER_DIM, bound=lin),
-               "router.sim": 0.01 * torch.randn(ROUTER_DIM, len(RANKS)),
-               "router.temperature": torch.tensor([math.log(2.0)]),
-               "adapter_bias": torch.zeros(3 * dim)}
-        for e, r in enumerate(RANKS):
-            own[f"experts.{e}.left"] = uniform(T, a, r, bound=math.sqrt(12 / (a + r)))
-            own[f"experts.{e}.right"] = uniform(T, r, b, bound=math.sqrt(12 / (r + b)))
-        tensors |= {f"blocks.{block}.attn.qkv.{k}": v for k, v in own.items()}
+               "router.sim": 0.01 * torch.randn(ROUTER_DIM, len(ranks)),
+               "router.temperature": torch.tensor([math.log(2.0)])}
+    for e, rank in enumerate(ranks):
+        own |= {f"experts.{e}.{k}": v for k, v in expert(form, rank, dim, out).items()}
+    return own if form.startswith("lora") else own | {"adapter_bias": torch.zeros(out)}
+
+
+def initial(form, dim):
+    """Every trainable tensor of a form."""
+    blocks, linears, ranks = FORMS[form]
+    lin = 1 / math.sqrt(dim)
+    tensors = {"head.weight": uniform(CLASSES, dim, bound=lin), "head.bias": uniform(CLASSES, bound=lin)}
+    if not form.startswith("lora"):
+        tensors |= {"shared.left": uniform(T, T, 1, bound=0.01), "shared.right": uniform(T, 1, T, bound=0.01)}
+    for block in blocks:
+        for linear in linears:
+            own = layer(form, ranks, dim, 3 * dim if linear == "attn.qkv" else dim)
+            tensors |= {f"blocks.{block}.{linear}.{k}": v for k, v in own.items()}
     return tensors
+
+
+def build(form, vit, tensors):
+    """The network of a training form."""
+    if not form.startswith("lora"):
+        return kron_moa.Net(vit, tensors, form=form)
+    return lora_moa.Net(vit, tensors, scale=2.0 if form == "lora" else 1.0)
+
+
+def export(model, batch, path):
+    """Writes a model as ONNX, for one size of batch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (torch.zeros(batch, 3, 224, 224),), str(path), input_names=["images"],
+                          output_names=["logits"], opset_version=17, dynamo=False)
+
+
+def run_onnx(model, args):
+    """What onnx_forward.py measures."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(model, args.batch, path)
+        command = [sys.executable, Path(__file__).with_name("onnx_forward.py"), path]
+        for name in ("batch", "iters", "warmup", "threads"):
+            command += [f"--{name}", getattr(args, name)]
+        done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=MODELS, default="tiny")
-    parser.add_argument("--form", choices=["einsum", "gemm", "grouped", "forward"], default="grouped")
+    parser.add_argument("--form", choices=[*FORMS, "forward", "onnx"], default="grouped")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batch", type=int, help="default: 96 (tiny), 16 (base)")
     parser.add_argument("--iters", type=int, default=5)
-    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--warmup", type=int, help="default: 2, compiled 4")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    if args.compile and args.form == "onnx":
+        parser.error("--compile is for PyTorch")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     arch, batch = MODELS[args.model]
-    batch = args.batch or batch
+    args.batch = batch = args.batch or batch
+    args.warmup = (4 if args.compile else 2) if args.warmup is None else args.warmup
 
     x, y = torch.randn(batch, 3, 224, 224), torch.randint(0, CLASSES, (batch,))
-    if args.form == "forward":
-        plain, trainable = timm.create_model(arch, num_classes=CLASSES).eval(), 0
+    result = dict(impl="torch", version=torch.__version__, model=args.model, form=args.form, compiled=args.compile,
+                  batch=batch, threads=args.threads, trainable=0)
+    if args.form in ("forward", "onnx"):
+        model = timm.create_model(arch, num_classes=CLASSES).eval()
 
         def step():
             with torch.no_grad():
-                plain(x)
+                model(x)
     else:
         vit = timm.create_model(arch, num_classes=0)
-        net = Net(vit, initial(vit.embed_dim), form=args.form)
-        net.randomness(TorchRandom())
-        trainable = sum(p.numel() for k, p in net.trained.items() if not k.startswith("head."))
-        optimiser = torch.optim.Adam(net.trained.values(), lr=5e-5)
+        model = build(args.form, vit, initial(args.form, vit.embed_dim))
+        model.randomness(TorchRandom())
+        result["trainable"] = sum(p.numel() for k, p in model.trained.items() if not k.startswith("head."))
+        optimiser = torch.optim.Adam(model.trained.values(), lr=5e-5)
 
         def step():
             optimiser.zero_grad()
-            ce, aux = net.losses(x, y)
+            ce, aux = model.losses(x, y)
             (ce + aux).backward()
             optimiser.step()
-
-    rates, load = [], os.getloadavg()[0]
-    for number in range(args.warmup + args.iters):
-        start = time.perf_counter()
-        step()
-        if number >= args.warmup:
-            rates.append(batch / (time.perf_counter() - start))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(dict(
-        impl="torch", version=torch.__version__, model=args.model, form=args.form, batch=batch, threads=args.threads,
-        trainable=trainable,
-        img_s_median=round(statistics.median(rates), 3), img_s_min=round(min(rates), 3), img_s_max=round(max(rates), 3),
-        step_s=round(batch / statistics.median(rates), 3), peak_rss_mib=round(peak), load_before=round(load, 2))))
+    if args.compile:
+        model.compile()
+    result |= run_onnx(model, args) if args.form == "onnx" else measure(step, batch, args.warmup, args.iters)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

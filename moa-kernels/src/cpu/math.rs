@@ -60,10 +60,10 @@ impl Real for f32 {
         terms: &[(View<'_, Self>, View<'_, Self>)],
         threads: Threads,
     ) -> bool {
-        use super::gemm::packed::{Job, run, suits};
+        use super::gemm::packed::{run, suits};
         let suits = suits(terms);
         if suits {
-            run(&Job { dst: super::Scattered::new(dst), stride, into, terms }, threads);
+            run(dst, stride, into, terms, threads);
         }
         suits
     }

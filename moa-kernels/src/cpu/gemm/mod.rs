@@ -8,9 +8,13 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
+mod flip;
+#[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod packed;
+#[cfg(target_arch = "x86_64")]
+mod stage;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]

@@ -5,33 +5,99 @@ use super::tile::{COLS, LANES, ROWS, mask};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// How the elements of a row tile of `a` lie.
-#[derive(Clone, Copy)]
-pub struct Rows {
-    pub a: *const f32,
-    pub row_stride: usize,
-    pub col_stride: usize,
+/// Where tiles read the rows of `a`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Where they are.
+    Itself,
+    /// In a copy of one tile, made by each task for itself.
+    Tile,
+    /// In a copy of all, made before.
+    Whole,
 }
 
-/// Elements that [`rows`] needs for `depth` steps.
-pub fn rows_len(depth: usize) -> usize {
-    LANES * (depth + LANES)
+/// The best source of rows for `panels` panels.
+pub fn source(a: &View<'_, f32>, panels: usize) -> Source {
+    // What lies 4096 bytes apart shares one set of the cache, which has too few places.
+    match (a.row_stride, a.col_stride) {
+        (rows, 1) if !rows.is_multiple_of(1024) => Source::Itself,
+        (_, 1) => Source::Tile,
+        // Transposed: a step jumps, which only hurts beyond the second-level cache.
+        (1, cols) if panels <= 2 && a.rows * a.cols <= 1 << 17 && !cols.is_multiple_of(256) => {
+            Source::Itself
+        }
+        _ => Source::Whole,
+    }
+}
+
+/// Elements of a copy of one tile.
+pub fn tile_len(depth: usize) -> usize {
+    ROWS * (depth + LANES)
+}
+
+/// Copies rows `start..start + count` of `a`, which are contiguous, and returns the
+/// distance between the copies in `to`, which has [`tile_len`] elements.
+pub fn tile(
+    a: &View<'_, f32>,
+    steps: Range<usize>,
+    start: usize,
+    count: usize,
+    to: &mut [f32],
+) -> usize {
+    let stride = steps.len() + LANES;
+    for (row, to) in to.chunks_exact_mut(stride).take(count).enumerate() {
+        let from = &a.data[(start + row) * a.row_stride..][steps.clone()];
+        to[..steps.len()].copy_from_slice(from);
+    }
+    stride
+}
+
+/// Copies the row tiles `tiles` of `a`; the copy of a tile holds [`LANES`] rows, of each
+/// step after the other.
+///
+/// # Safety
+/// The machine has AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub unsafe fn whole(a: &View<'_, f32>, steps: Range<usize>, tiles: Range<usize>, to: &mut [f32]) {
+    assert!(to.len() >= tiles.len() * steps.len() * LANES);
+    let to = to.as_mut_ptr();
+    for (i, step) in steps.clone().enumerate() {
+        for (j, tile) in tiles.clone().enumerate() {
+            let start = tile * ROWS;
+            let count = (a.rows - start).min(ROWS);
+            let to = to.wrapping_add((j * steps.len() + i) * LANES);
+            let at = start * a.row_stride + step * a.col_stride;
+            // SAFETY: `count` rows of this step exist; `to` as promised.
+            unsafe {
+                if a.row_stride == 1 {
+                    let ahead = a.data.as_ptr().wrapping_add(at + 8 * a.col_stride);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                    let rows = _mm512_maskz_loadu_ps(mask(count), a.data.as_ptr().add(at));
+                    _mm512_storeu_ps(to, rows);
+                } else {
+                    (0..count).for_each(|row| *to.add(row) = a.data[at + row * a.row_stride]);
+                }
+            }
+        }
+    }
 }
 
 /// Columns `start..` of `b`, at most [`COLS`], as rows of [`COLS`] elements, one for
 /// each step of `steps`; columns that are not there are zeros.
 ///
 /// # Safety
-/// The machine has AVX-512F; `steps.len() * COLS` elements can be written.
+/// The machine has AVX-512F.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn panel(b: &View<'_, f32>, steps: Range<usize>, start: usize, to: *mut f32) {
+pub unsafe fn panel(b: &View<'_, f32>, steps: Range<usize>, start: usize, to: &mut [f32]) {
+    assert!(to.len() >= steps.len() * COLS);
+    let to = to.as_mut_ptr();
     let cols = (b.cols - start).min(COLS);
     let from = b.data.as_ptr().wrapping_add(steps.start * b.row_stride + start * b.col_stride);
     if b.row_stride == 1 {
         for half in (0..cols).step_by(LANES) {
             let (from, to) = (from.wrapping_add(half * b.col_stride), to.wrapping_add(half));
             // SAFETY: `cols - half` columns of `steps.len()` elements of `b` exist.
-            unsafe { transpose(from, b.col_stride, cols - half, steps.len(), to) };
+            unsafe { transpose(from, b.col_stride, cols - half, steps.len(), to, COLS, LANES) };
         }
         return;
     }
@@ -57,66 +123,32 @@ pub unsafe fn panel(b: &View<'_, f32>, steps: Range<usize>, start: usize, to: *m
     }
 }
 
-/// Rows `start..start + count` of `a`, for the steps of `steps`: where they are, or a
-/// copy in `to` if a tile reads that faster.
+/// Up to 16 columns of `len` neighbours, `stride` from column to column, as rows that are
+/// `to_stride` apart; `width` elements of them, with zeros for columns that are not there.
 ///
 /// # Safety
-/// The machine has AVX-512F; `rows_len(steps.len())` elements of `to` can be written.
+/// The machine has AVX-512F; the columns can be read, the rows written.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn rows(
-    a: &View<'_, f32>,
-    steps: Range<usize>,
-    start: usize,
-    count: usize,
+pub unsafe fn transpose(
+    from: *const f32,
+    stride: usize,
+    cols: usize,
+    len: usize,
     to: *mut f32,
-) -> Rows {
-    debug_assert!(count <= ROWS);
-    let from = a.data.as_ptr().wrapping_add(start * a.row_stride + steps.start * a.col_stride);
-    // Rows that are 4096 bytes apart share one set of the cache, which is too small.
-    if a.col_stride == 1 && !a.row_stride.is_multiple_of(1024) {
-        return Rows { a: from, row_stride: a.row_stride, col_stride: 1 };
-    }
-    if a.col_stride == 1 {
-        let row_stride = steps.len() + LANES;
-        for row in 0..count {
-            // SAFETY: `count` rows of `steps.len()` elements exist.
-            unsafe {
-                let (from, to) = (from.add(row * a.row_stride), to.add(row * row_stride));
-                std::ptr::copy_nonoverlapping(from, to, steps.len());
-            }
-        }
-        return Rows { a: to, row_stride, col_stride: 1 };
-    }
-    for step in 0..steps.len() {
-        let (from, to) = (from.wrapping_add(step * a.col_stride), to.wrapping_add(step * LANES));
-        // SAFETY: as above, `count` elements of each step.
-        unsafe {
-            if a.row_stride == 1 {
-                _mm512_storeu_ps(to, _mm512_maskz_loadu_ps(mask(count), from));
-            } else {
-                for row in 0..count {
-                    *to.add(row) = *from.add(row * a.row_stride);
-                }
-            }
-        }
-    }
-    Rows { a: to, row_stride: 1, col_stride: LANES }
-}
-
-/// Up to 16 columns of `len` neighbours, `stride` from column to column, as rows of 16
-/// that are [`COLS`] apart.
-#[target_feature(enable = "avx512f")]
-unsafe fn transpose(from: *const f32, stride: usize, cols: usize, len: usize, to: *mut f32) {
+    to_stride: usize,
+    width: usize,
+) {
     for k in (0..len).step_by(LANES) {
         let steps = (len - k).min(LANES);
         let mut r = [_mm512_setzero_ps(); LANES];
-        for (j, r) in r.iter_mut().enumerate().take(cols) {
+        for (j, r) in r.iter_mut().enumerate().take(cols.min(LANES)) {
             // SAFETY: masked to the elements that exist.
             *r = unsafe { _mm512_maskz_loadu_ps(mask(steps), from.wrapping_add(j * stride + k)) };
         }
         for (i, r) in square(r).into_iter().enumerate().take(steps) {
             // SAFETY: row `k + i` of `len`.
-            unsafe { _mm512_storeu_ps(to.wrapping_add((k + i) * COLS), r) };
+            let to = to.wrapping_add((k + i) * to_stride);
+            unsafe { _mm512_mask_storeu_ps(to, mask(width), r) };
         }
     }
 }

@@ -13,7 +13,11 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 }
 
 /// Shapes of every kernel of the crate, and edges of tiles and stages.
-const SHAPES: [(usize, usize, usize); 13] = [
+const SHAPES: [(usize, usize, usize); 17] = [
+    (3, 33, 40),
+    (1, 40, 1100),
+    (33, 150, 70),
+    (197, 800, 65),
     (1, 9, 300),
     (300, 1, 40),
     (5, 700, 3),

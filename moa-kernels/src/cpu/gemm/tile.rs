@@ -43,6 +43,53 @@ pub struct Segment {
     pub depth: usize,
 }
 
+/// Rows that the next tile will read: fetched into the second-level cache meanwhile,
+/// as the processor does not foresee the jump from tile to tile.
+#[derive(Clone, Copy)]
+pub struct Ahead {
+    from: *const f32,
+    row_stride: usize,
+    /// Cache lines of a row.
+    lines: usize,
+    line: usize,
+    /// Lines still to fetch in this tile.
+    left: usize,
+}
+
+impl Ahead {
+    /// Nothing.
+    pub const NONE: Self =
+        Self { from: std::ptr::null(), row_stride: 0, lines: 0, line: 0, left: 0 };
+
+    /// Share `index` of `shares` of [`ROWS`] rows of `depth` elements.
+    pub fn new(
+        from: *const f32,
+        row_stride: usize,
+        depth: usize,
+        index: usize,
+        shares: usize,
+    ) -> Self {
+        let lines = depth.div_ceil(LANES);
+        let (first, end) = (ROWS * lines * index / shares, ROWS * lines * (index + 1) / shares);
+        let from = from.wrapping_add(first / lines.max(1) * row_stride);
+        Self { from, row_stride, lines, line: first % lines.max(1), left: end - first }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        if self.left == 0 {
+            return;
+        }
+        // SAFETY: fetching ahead is allowed for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(self.from.wrapping_add(self.line * LANES).cast()) };
+        self.left -= 1;
+        self.line += 1;
+        if self.line == self.lines {
+            (self.line, self.from) = (0, self.from.wrapping_add(self.row_stride));
+        }
+    }
+}
+
 /// The tile's place in the result.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -56,19 +103,22 @@ pub struct Place {
     pub cols: usize,
 }
 
+/// Steps between two fetches.
+const STEPS: usize = 8;
+
 /// Computes one tile.
 ///
 /// # Safety
 /// The machine has AVX-512F. Every `rows` x `depth` of `a`, `depth` x `COLS` of `b`,
 /// `rows` x `cols` of `c` and `cols` of a start row can be read, those of `c` written.
-pub unsafe fn tile(place: Place, start: Start, segments: &[Segment]) {
+pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
     macro_rules! dispatch {
         ($($rows:literal)*) => {
             // SAFETY: the caller's.
             unsafe {
                 match (place.rows, place.cols > LANES) {
-                    $(($rows, false) => sized::<$rows, 1>(place, start, segments),
-                      ($rows, true) => sized::<$rows, 2>(place, start, segments),)*
+                    $(($rows, false) => sized::<$rows, 1>(place, start, segments, ahead),
+                      ($rows, true) => sized::<$rows, 2>(place, start, segments, ahead),)*
                     _ => unreachable!("a tile has 1 to {ROWS} rows"),
                 }
             }
@@ -92,7 +142,12 @@ macro_rules! each_row {
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn sized<const R: usize, const C: usize>(place: Place, start: Start, segments: &[Segment]) {
+unsafe fn sized<const R: usize, const C: usize>(
+    place: Place,
+    start: Start,
+    segments: &[Segment],
+    mut ahead: Ahead,
+) {
     let masks: [__mmask16; C] = from_fn(|j| mask(place.cols - j * LANES));
     let at = |i: usize, j: usize| place.c.wrapping_add(i * place.stride + j * LANES);
     // SAFETY (of all blocks): as promised by the caller of `tile`; loads and stores are
@@ -126,18 +181,24 @@ unsafe fn sized<const R: usize, const C: usize>(place: Place, start: Start, segm
         let mut rows: [*const f32; ROWS.div_ceil(3)] =
             from_fn(|group| s.a.wrapping_add(3 * group * s.row_stride));
         let mut b = s.b;
-        for _ in 0..s.depth {
-            let bs: [__m512; C] =
-                from_fn(|j| unsafe { _mm512_loadu_ps(b.wrapping_add(j * LANES)) });
-            each_row!(I => {
-                let a = unsafe { *rows[I / 3].wrapping_add(I % 3 * s.row_stride) };
-                let a = _mm512_set1_ps(a);
-                for (sum, &b) in sums[I].iter_mut().zip(&bs) {
-                    *sum = _mm512_fmadd_ps(a, b, *sum);
-                }
-            });
-            rows = rows.map(|row| row.wrapping_add(s.col_stride));
-            b = b.wrapping_add(COLS);
+        let mut left = s.depth;
+        while left > 0 {
+            let steps = left.min(STEPS);
+            left -= steps;
+            ahead.fetch();
+            for _ in 0..steps {
+                let bs: [__m512; C] =
+                    from_fn(|j| unsafe { _mm512_loadu_ps(b.wrapping_add(j * LANES)) });
+                each_row!(I => {
+                    let a = unsafe { *rows[I / 3].wrapping_add(I % 3 * s.row_stride) };
+                    let a = _mm512_set1_ps(a);
+                    for (sum, &b) in sums[I].iter_mut().zip(&bs) {
+                        *sum = _mm512_fmadd_ps(a, b, *sum);
+                    }
+                });
+                rows = rows.map(|row| row.wrapping_add(s.col_stride));
+                b = b.wrapping_add(COLS);
+            }
         }
     }
     for (i, sums) in sums.iter().enumerate() {

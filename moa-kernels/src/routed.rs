@@ -14,9 +14,9 @@ pub(crate) fn check(
     routing: &Routing,
     experts: usize,
 ) -> Result<()> {
-    let (tokens, width) = x.dims2()?;
-    let out = weight.dim(0)?;
-    if weight.dims() != [out, width]
+    let (out, width) = weight.dims2()?;
+    let tokens = x.elem_count() / width.max(1);
+    if x.dims().last() != Some(&width)
         || routing.tokens() != tokens
         || routing.experts() != experts
         || biases.into_iter().flatten().any(|b| b.dims() != [out])
@@ -105,7 +105,9 @@ impl<S: Experts> CustomOp3 for Routed<S> {
         theta: &CpuStorage,
         lt: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let shape = (lx.dims()[0], self.settings.out());
+        let mut shape = lx.dims().to_vec();
+        shape.pop();
+        shape.push(self.settings.out());
         by_float!(x.dtype(), S::NAME, T => {
             let base = self.base_bias.as_ref().map(|b| b.to_vec1::<T>()).transpose()?;
             self.with_layer::<T, _>(data(x, lx)?, data(theta, lt)?, |layer| {

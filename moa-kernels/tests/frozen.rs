@@ -7,7 +7,7 @@ mod common;
 use candle_core::{DType, Tensor, Var};
 use common::{Arg, arg, check, tensor, values};
 use moa_kernels::activation::Activation;
-use moa_kernels::frozen::{Dense, MlpBlock, Norm, attention_block, mlp_block, norm_linear};
+use moa_kernels::frozen::{Attention, Dense, Half, Mlp, Norm, norm_linear, stretch};
 use moa_kernels::reference;
 
 /// A frozen tensor: its numbers, and itself in the type of another.
@@ -60,18 +60,23 @@ fn attention_and_projection() {
         let gamma = Frozen::new(8, &[d], 1.0);
         check(
             "attention block",
-            &[arg(9, &[batch, queries, d], 1.0), arg(10, &[batch, tokens, 3 * d], 1.0)],
+            &[arg(9, &[batch, tokens, d], 1.0), arg(10, &[batch, tokens, 3 * d], 1.0)],
             |t| {
                 let proj = Dense { weight: w.like(&t[0]), bias: Some(b.like(&t[0])) };
-                attention_block(&t[0], &t[1], heads, proj, scaled.then(|| gamma.like(&t[0])))
+                let gamma = scaled.then(|| gamma.like(&t[0]));
+                let queries = (queries < tokens).then_some(queries);
+                let half = Attention { qkv: None, heads, proj, gamma, queries };
+                stretch(&t[0], Some(&t[1]), vec![Half::Attention(half)])
             },
             |v| {
+                let first = |rows: Vec<f64>| rows[..queries * d].to_vec();
                 let images = v[1].chunks(tokens * 3 * d);
-                let first = |i| reference::attention(i, tokens, heads)[..queries * d].to_vec();
-                let o: Vec<f64> = images.flat_map(first).collect();
+                let o: Vec<f64> =
+                    images.flat_map(|i| first(reference::attention(i, tokens, heads))).collect();
+                let x: Vec<f64> = v[0].chunks(tokens * d).flat_map(|x| first(x.to_vec())).collect();
                 let y = reference::linear(&o, w.plain(), b.plain(), d);
                 let ones = vec![1.0; d];
-                reference::residual(&v[0], &y, if scaled { gamma.plain() } else { &ones })
+                reference::residual(&x, &y, if scaled { gamma.plain() } else { &ones })
             },
         );
     }
@@ -98,9 +103,9 @@ impl Parts {
         )
     }
 
-    fn block(&self, x: &Tensor, recompute: bool) -> MlpBlock {
+    fn half(&self, x: &Tensor, recompute: bool) -> Mlp {
         let [weight, bias, w1, b1, w2, b2, gamma] = self.0.each_ref().map(|p| p.like(x));
-        MlpBlock {
+        Mlp {
             norm: Norm { weight, bias, eps: 1e-6 },
             fc1: Dense { weight: w1, bias: Some(b1) },
             activation: self.1,
@@ -132,8 +137,8 @@ fn mlps() {
                 let parts = Parts::new(width, activation);
                 check(
                     "mlp block",
-                    &[arg(18, &[rows, width], 2.0)],
-                    |t| mlp_block(&t[0], parts.block(&t[0], recompute)),
+                    &[arg(18, &[1, rows, width], 2.0)],
+                    |t| stretch(&t[0], None, vec![Half::Mlp(parts.half(&t[0], recompute))]),
                     |v| parts.plain(&v[0], width),
                 );
             }
@@ -145,19 +150,19 @@ fn mlps() {
 #[test]
 fn many_tokens_are_as_few() {
     let (parts, rows) = (Parts::new(4, Activation::SwiGlu), 2 * 2048 + 5);
-    let all = tensor(&common::normal(21, rows * 4, 1.0), &[rows, 4], DType::F64);
+    let all = tensor(&common::normal(21, rows * 4, 1.0), &[1, rows, 4], DType::F64);
     let linear = |x: &Tensor| {
-        let MlpBlock { norm, fc1, .. } = parts.block(x, false);
+        let Mlp { norm, fc1, .. } = parts.half(x, false);
         norm_linear(x, norm, fc1).unwrap()
     };
     let mlp = |recompute| {
         let parts = &parts;
-        move |x: &Tensor| mlp_block(x, parts.block(x, recompute)).unwrap()
+        move |x: &Tensor| stretch(x, None, vec![Half::Mlp(parts.half(x, recompute))]).unwrap()
     };
     let ops: [&dyn Fn(&Tensor) -> Tensor; 3] = [&linear, &mlp(false), &mlp(true)];
     for op in ops {
         let run = |from: usize, len: usize| {
-            let x = Var::from_tensor(&all.narrow(0, from, len).unwrap()).unwrap();
+            let x = Var::from_tensor(&all.narrow(1, from, len).unwrap()).unwrap();
             let y = op(&x);
             let dx = values(y.sqr().unwrap().backward().unwrap().get(&x).unwrap());
             [values(&y), dx]
@@ -172,13 +177,43 @@ fn many_tokens_are_as_few() {
     }
 }
 
+/// A block and a half, with the width of the parts: two frozen ways into attention.
+fn three(x: &Tensor, parts: &Parts, recompute: bool, queries: Option<usize>) -> Vec<Half> {
+    let (w, b) = (Frozen::new(6, &[4, 4], 0.5), Frozen::new(7, &[4], 1.0));
+    let (wq, bq) = (Frozen::new(22, &[12, 4], 0.5), Frozen::new(23, &[12], 1.0));
+    let attention = |queries| {
+        let qkv = Dense { weight: wq.like(x), bias: Some(bq.like(x)) };
+        let proj = Dense { weight: w.like(x), bias: Some(b.like(x)) };
+        let qkv = Some((parts.half(x, false).norm, qkv));
+        Half::Attention(Attention { qkv, heads: 2, proj, gamma: None, queries })
+    };
+    vec![attention(None), Half::Mlp(parts.half(x, recompute)), attention(queries)]
+}
+
+/// Halves in a row are the same to the last bit as one by one, gradients too.
+#[test]
+fn a_stretch_is_its_halves_one_by_one() {
+    let x = Var::from_tensor(&tensor(&common::normal(24, 3 * 5 * 4, 1.0), &[3, 5, 4], DType::F32));
+    let (x, parts) = (x.unwrap(), Parts::new(4, Activation::QuickGelu));
+    for queries in [None, Some(1), Some(4)] {
+        let at_once = stretch(&x, None, three(&x, &parts, false, queries)).unwrap();
+        let halves = three(&x, &parts, true, queries).into_iter();
+        let one_by_one =
+            halves.fold(x.as_tensor().clone(), |x, half| stretch(&x, None, vec![half]).unwrap());
+        assert_eq!(at_once.dims(), [3, queries.unwrap_or(5), 4]);
+        assert_eq!(values(&at_once), values(&one_by_one));
+        let grad = |y: &Tensor| values(y.sqr().unwrap().backward().unwrap().get(&x).unwrap());
+        assert_eq!(grad(&at_once), grad(&one_by_one));
+    }
+}
+
 /// Keeping and computing again are the same to the last bit, as is a second backward
 /// pass, which finds nothing kept.
 #[test]
 fn recomputed_gradients_are_the_kept_ones() {
-    let x = Var::from_tensor(&tensor(&common::normal(19, 90 * 4, 1.0), &[90, 4], DType::F32));
+    let x = Var::from_tensor(&tensor(&common::normal(19, 90 * 4, 1.0), &[10, 9, 4], DType::F32));
     let (x, parts) = (x.unwrap(), Parts::new(4, Activation::Gelu));
-    let y = |recompute| mlp_block(&x, parts.block(&x, recompute)).unwrap();
+    let y = |recompute| stretch(&x, None, three(&x, &parts, recompute, None)).unwrap();
     let grad = |y: &Tensor| values(y.backward().unwrap().get(&x).unwrap());
     let kept = y(false);
     let first = grad(&kept);
@@ -190,10 +225,23 @@ fn recomputed_gradients_are_the_kept_ones() {
 fn parts_that_do_not_fit_are_errors() {
     let x = tensor(&common::normal(20, 2 * 4, 1.0), &[1, 2, 4], DType::F32);
     let parts = Parts::new(4, Activation::Gelu);
-    let mut wrong = parts.block(&x, false);
+    let mut wrong = parts.half(&x, false);
     wrong.activation = Activation::SwiGlu;
-    assert!(mlp_block(&x, wrong).is_err());
-    let fits = parts.block(&x, false);
+    assert!(stretch(&x, None, vec![Half::Mlp(wrong)]).is_err());
+    let fits = parts.half(&x, false);
     assert!(norm_linear(&x, fits.norm.clone(), fits.fc2.clone()).is_err());
-    assert!(attention_block(&x, &x, 2, fits.fc2, None).is_err());
+    let attention = |qkv, heads, proj: &Dense, queries| {
+        let half = Attention { qkv, heads, proj: proj.clone(), gamma: None, queries };
+        vec![Half::Attention(half)]
+    };
+    let square = Frozen::new(6, &[4, 4], 0.5).like(&x);
+    let proj = Dense { weight: square, bias: None };
+    let qkv = Tensor::cat(&[&x, &x, &x], 2).unwrap();
+    assert!(stretch(&x, Some(&qkv), attention(None, 2, &proj, None)).is_ok());
+    assert!(stretch(&x, Some(&qkv), attention(None, 2, &fits.fc2, None)).is_err());
+    assert!(stretch(&x, Some(&x), attention(None, 2, &proj, None)).is_err());
+    assert!(stretch(&x, None, attention(None, 2, &proj, None)).is_err());
+    assert!(stretch(&x, Some(&qkv), attention(None, 3, &proj, None)).is_err());
+    assert!(stretch(&x, Some(&qkv), attention(None, 2, &proj, Some(0))).is_err());
+    assert!(stretch(&x, Some(&qkv), vec![Half::Mlp(fits)]).is_err());
 }

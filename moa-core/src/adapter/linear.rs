@@ -81,20 +81,13 @@ impl Linear {
         let Some(adapter) = &self.adapter else {
             return Ok(moa_kernels::linear::linear(x, &weight, bias.as_ref())?);
         };
-        let width = x.dims().last().copied().unwrap_or(0);
-        let tokens = x.reshape(((), width))?;
         let routing = match &adapter.router {
-            Some(router) => router.forward(&tokens, &self.id, pass)?,
-            None => Routing::single(&tokens, tokens.dim(0)?)?,
+            Some(router) => router.forward(x, &self.id, pass)?,
+            None => Routing::single(x, x.elem_count() / weight.dim(1)?.max(1))?,
         };
         let extra = adapter.bias.as_ref().map(|b| b.get(pass));
-        let base = Base { x: &tokens, weight, bias, extra, scale: adapter.scale };
-        let y = adapter.experts.forward(base, &routing, &self.id, pass)?;
-        let mut shape = x.dims().to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = y.dim(1)?;
-        }
-        Ok(y.reshape(shape)?)
+        let base = Base { x, weight, bias, extra, scale: adapter.scale };
+        adapter.experts.forward(base, &routing, &self.id, pass)
     }
 
     /// What [`moa_kernels::frozen`] takes, if there is no adapter and nothing of the

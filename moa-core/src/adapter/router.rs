@@ -50,13 +50,15 @@ impl Router {
         Ok(Self { weights, config: config.clone(), experts })
     }
 
-    /// Routes tokens `[n, in]`; in training, adds noise and the balance loss.
+    /// Routes tokens `[..., in]`; in training, adds noise and the balance loss.
     ///
     /// # Errors
     /// If the tokens have another width.
     pub fn forward(&self, x: &Tensor, layer: &LayerId, pass: &Pass<'_>) -> Result<Routing> {
         let scores = match &self.weights {
-            Weights::Linear { weight } => linear(x, &weight.get(pass), None)?,
+            Weights::Linear { weight } => {
+                linear(x, &weight.get(pass), None)?.reshape(((), self.experts))?
+            }
             Weights::Cosine { proj: (weight, bias), sim, temperature } => {
                 let bias = bias.as_ref().map(|b| b.get(pass));
                 let z = linear(x, &weight.get(pass), bias.as_ref())?;

@@ -1,6 +1,6 @@
 //! One transformer block.
 
-use super::LayerNorm;
+use super::{LayerNorm, Stream};
 use crate::adapter::{Adapter, Linear};
 use crate::backbone::{MlpKind, VitConfig};
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
 use moa_kernels::activation::activate;
 use moa_kernels::attention::attention;
-use moa_kernels::frozen::{MlpBlock, attention_block, mlp_block, norm_linear};
+use moa_kernels::frozen::{Attention, Half, Mlp, norm_linear};
 use moa_kernels::residual::residual;
 
 /// `x + ls1 * proj(attention(qkv(norm1 x)))`, then `x + ls2 * mlp(norm2 x)`.
@@ -81,53 +81,76 @@ impl Block {
     /// # Errors
     /// If `x` has another width.
     pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        self.first(x, x.dim(1)?, pass)
+        self.pass(Stream::new(x.clone()), None, pass)?.settle()
     }
 
-    /// [`Block::forward`] of the class token alone, `[b, 1, dim]`: for the last block.
-    /// Where a router sees more tokens than the class token, their balance counts, and
+    /// [`Block::forward`] of a stream.
+    pub(super) fn stream(&self, x: Stream, pass: &Pass<'_>) -> Result<Stream> {
+        self.pass(x, None, pass)
+    }
+
+    /// The same for the last block, of which only the class token is wanted, the first of
+    /// the result. Where a router sees more tokens than that, their balance counts, and
     /// all are computed.
-    ///
-    /// # Errors
-    /// As [`Block::forward`].
-    pub fn forward_class(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        if [&self.proj, &self.fc1, &self.fc2].iter().any(|linear| linear.is_routed()) {
-            return Ok(self.forward(x, pass)?.narrow(1, 0, 1)?);
-        }
-        self.first(x, 1, pass)
+    pub(super) fn stream_class(&self, x: Stream, pass: &Pass<'_>) -> Result<Stream> {
+        let routed = [&self.proj, &self.fc1, &self.fc2].iter().any(|linear| linear.is_routed());
+        self.pass(x, (!routed).then_some(1), pass)
     }
 
-    /// The first `queries` tokens of the result.
-    fn first(&self, x: &Tensor, queries: usize, pass: &Pass<'_>) -> Result<Tensor> {
-        let [ls1, ls2] = [&self.ls1, &self.ls2].map(|ls| ls.as_ref().map(|ls| ls.get(pass)));
-        // What is frozen is one operation, which keeps less for the backward pass.
-        let qkv = match (self.norm1.frozen(pass), self.qkv.frozen(pass)) {
-            (Some(norm), Some(qkv)) => norm_linear(x, norm, qkv)?,
-            _ => self.qkv.forward(&self.norm1.forward(x, pass)?, pass)?,
-        };
-        let x = x.narrow(1, 0, queries)?.contiguous()?;
-        let x = match self.proj.frozen(pass).filter(|_| frozen(&ls1)) {
-            Some(proj) => attention_block(&x, &qkv, self.heads, proj, ls1)?,
-            None => {
-                let y = self.proj.forward(&attention(&qkv, self.heads, queries)?, pass)?;
-                residual(&x, &y, ls1.as_ref())?
-            }
-        };
-        if let Some(parts) = self.frozen_mlp(&ls2, pass) {
-            return Ok(mlp_block(&x, parts)?);
+    /// With only the first `queries` tokens of the result, if given.
+    fn pass(&self, x: Stream, queries: Option<usize>, pass: &Pass<'_>) -> Result<Stream> {
+        let x = self.pass_attention(x, queries, pass)?;
+        self.pass_mlp(x, pass)
+    }
+
+    fn pass_attention(
+        &self,
+        mut x: Stream,
+        queries: Option<usize>,
+        pass: &Pass<'_>,
+    ) -> Result<Stream> {
+        let (heads, gamma) = (self.heads, self.ls1.as_ref().map(|ls| ls.get(pass)));
+        let way_in = self.norm1.frozen(pass).zip(self.qkv.frozen(pass));
+        let proj = self.proj.frozen(pass).filter(|_| frozen(&gamma));
+        if let (Some(qkv), Some(proj)) = (&way_in, &proj) {
+            let (qkv, proj) = (Some(qkv.clone()), proj.clone());
+            x.push(Half::Attention(Attention { qkv, heads, proj, gamma, queries }));
+            return Ok(x);
         }
+        let x = x.settle()?;
+        let qkv = match way_in {
+            Some((norm, qkv)) => norm_linear(&x, norm, qkv)?,
+            None => self.qkv.forward(&self.norm1.forward(&x, pass)?, pass)?,
+        };
+        if let Some(proj) = proj {
+            let half = Half::Attention(Attention { qkv: None, heads, proj, gamma, queries });
+            return Ok(Stream::with_qkv(x, qkv, half));
+        }
+        let queries = queries.unwrap_or(x.dim(1)?);
+        let y = self.proj.forward(&attention(&qkv, heads, queries)?, pass)?;
+        let x = x.narrow(1, 0, queries)?.contiguous()?;
+        Ok(Stream::new(residual(&x, &y, gamma.as_ref())?))
+    }
+
+    fn pass_mlp(&self, mut x: Stream, pass: &Pass<'_>) -> Result<Stream> {
+        let gamma = self.ls2.as_ref().map(|ls| ls.get(pass));
+        if let Some(mlp) = self.frozen_mlp(&gamma, pass) {
+            x.push(Half::Mlp(mlp));
+            return Ok(x);
+        }
+        let x = x.settle()?;
         let y = self.fc1.forward(&self.norm2.forward(&x, pass)?, pass)?;
         let y = self.fc2.forward(&activate(&y, self.mlp.activation())?, pass)?;
-        Ok(residual(&x, &y, ls2.as_ref())?)
+        Ok(Stream::new(residual(&x, &y, gamma.as_ref())?))
     }
 
-    fn frozen_mlp(&self, ls2: &Option<Tensor>, pass: &Pass<'_>) -> Option<MlpBlock> {
-        Some(MlpBlock {
+    fn frozen_mlp(&self, gamma: &Option<Tensor>, pass: &Pass<'_>) -> Option<Mlp> {
+        Some(Mlp {
             norm: self.norm2.frozen(pass)?,
             fc1: self.fc1.frozen(pass)?,
             activation: self.mlp.activation(),
-            fc2: self.fc2.frozen(pass).filter(|_| frozen(ls2))?,
-            gamma: ls2.clone(),
+            fc2: self.fc2.frozen(pass).filter(|_| frozen(gamma))?,
+            gamma: gamma.clone(),
             recompute: pass.recomputes(),
         })
     }

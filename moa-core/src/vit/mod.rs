@@ -5,10 +5,13 @@
 mod block;
 mod embed;
 mod model;
+mod stream;
 
 pub use block::Block;
 pub use embed::Embed;
 pub use model::{Stages, Vit};
+
+use stream::Stream;
 
 use crate::error::Result;
 use crate::param::{Param, Store};

@@ -1,6 +1,6 @@
 //! The whole transformer.
 
-use super::{Block, Embed, LayerNorm};
+use super::{Block, Embed, LayerNorm, Stream};
 use crate::backbone::{Pool, VitConfig};
 use crate::error::Result;
 use crate::method::Method;
@@ -64,15 +64,16 @@ impl Vit {
     /// # Errors
     /// If the images are not of the size that the model was built for.
     pub fn forward(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let mut x = self.embedded(images, pass)?;
+        let mut x = Stream::new(self.embedded(images, pass)?);
         // Of the last block, and its norm, only the class token is used.
         let class = (self.config.pool == Pool::Cls).then(|| self.blocks.len().saturating_sub(1));
         for (i, block) in self.blocks.iter().enumerate() {
             x = match class == Some(i) {
-                true => block.forward_class(&x, pass)?,
-                false => block.forward(&x, pass)?,
+                true => block.stream_class(x, pass)?,
+                false => block.stream(x, pass)?,
             };
         }
+        let x = x.settle()?;
         match self.config.pool {
             Pool::Cls => self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?, pass),
             Pool::Avg => self.norm.forward(&self.patch_mean(&x)?, pass),

@@ -2,8 +2,9 @@
 
 pub(crate) mod cpu;
 
-use crate::cpu::{Read, by_float, data, element, tensor};
+use crate::cpu::{Read, Real, by_float, data, element, tensor};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use std::borrow::Cow;
 
 /// `softmax(q k^T / sqrt(head_dim)) v` for every head (PyTorch
 /// `F.scaled_dot_product_attention`), reading q, k and v where the fused
@@ -44,7 +45,7 @@ impl Sizes {
         if heads == 0 || !width.is_multiple_of(3 * heads) {
             candle_core::bail!("attention: width {width} does not divide into 3 x {heads} heads");
         }
-        if queries > tokens {
+        if queries == 0 || queries > tokens {
             candle_core::bail!("attention: {queries} queries of {tokens} tokens");
         }
         Ok(Self { batch, tokens, queries, heads, head_dim: width / 3 / heads })
@@ -52,6 +53,28 @@ impl Sizes {
 
     fn dim(&self) -> usize {
         self.heads * self.head_dim
+    }
+
+    /// The rows `[b, queries, d]` of `x` `[b, n, d]`; a copy only if they are fewer.
+    pub(crate) fn first_rows<'a, T: Real>(&self, x: &'a [T]) -> Cow<'a, [T]> {
+        if self.queries == self.tokens {
+            return Cow::Borrowed(x);
+        }
+        let images = x.chunks(self.tokens * self.dim());
+        Cow::Owned(images.flat_map(|x| &x[..self.queries * self.dim()]).copied().collect())
+    }
+
+    /// The way back: rows `[b, queries, d]` become `[b, n, d]`, with zeros in between.
+    pub(crate) fn spread_rows<T: Real>(&self, rows: &mut Vec<T>) {
+        if self.queries == self.tokens {
+            return;
+        }
+        let (some, all) = (self.queries * self.dim(), self.tokens * self.dim());
+        let mut spread = vec![T::zero(); self.batch * all];
+        for (to, from) in spread.chunks_mut(all).zip(rows.chunks(some)) {
+            to[..some].copy_from_slice(from);
+        }
+        *rows = spread;
     }
 }
 

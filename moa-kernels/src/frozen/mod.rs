@@ -8,16 +8,20 @@
 //! | operation | what it keeps |
 //! |---|---|
 //! | [`norm_linear`] | `x` |
-//! | [`attention_block`] | `qkv` |
-//! | [`mlp_block`] | `x` and, unless told otherwise, what goes into the activation |
+//! | [`stretch`] | the input and qkv of each half and, unless told otherwise, what goes into the activation |
+//!
+//! A stretch also hands the gradient of the residual stream from half to half in place,
+//! where candle would add up tensors.
 
-mod attention_block;
-mod mlp_block;
+mod attention;
+mod mlp;
 mod norm_linear;
+mod stretch;
 
-pub use attention_block::attention_block;
-pub use mlp_block::{MlpBlock, mlp_block};
+pub use attention::Attention;
+pub use mlp::Mlp;
 pub use norm_linear::norm_linear;
+pub use stretch::{Half, stretch};
 
 use crate::cpu::{Into, Read, Real};
 use candle_core::{Result, Tensor};

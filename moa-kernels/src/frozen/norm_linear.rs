@@ -1,6 +1,6 @@
 //! Layer normalisation and a linear layer: the way into attention.
 
-use super::{Dense, Norm, ROWS};
+use super::{Dense, DenseData, Norm, NormData, ROWS};
 use crate::cpu::{Read, Real, by_float, data, element, tensor, unset};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
@@ -27,20 +27,43 @@ impl NormLinear {
     fn forward<T: Real>(&self, x: &[T], width: usize) -> Result<Vec<T>> {
         let (norm, linear) = (self.norm.read::<T>()?, self.linear.read::<T>()?);
         let mut y = unset(x.len() / width * linear.out);
-        for (x, y) in x.chunks(ROWS * width).zip(y.chunks_mut(ROWS * linear.out)) {
-            linear.forward(&norm.forward(x), y);
-        }
+        forward(&norm, &linear, x, &mut y);
         Ok(y)
     }
 
-    fn backward<T: Real>(&self, x: &[T], dy: &[T], width: usize) -> Result<Vec<T>> {
+    fn backward<T: Real>(&self, x: &[T], dy: &[T]) -> Result<Vec<T>> {
         let (norm, linear) = (self.norm.read::<T>()?, self.linear.read::<T>()?);
         let mut dx = vec![T::zero(); x.len()];
-        let rows = x.chunks(ROWS * width).zip(dx.chunks_mut(ROWS * width));
-        for ((x, dx), dy) in rows.zip(dy.chunks(ROWS * linear.out)) {
-            norm.backward(x, &linear.backward(dy), dx);
-        }
+        backward(&norm, &linear, x, dy, &mut dx);
         Ok(dx)
+    }
+}
+
+/// Fills `y`, some rows at a time.
+pub(super) fn forward<T: Real>(
+    norm: &NormData<'_, T>,
+    linear: &DenseData<'_, T>,
+    x: &[T],
+    y: &mut [T],
+) {
+    let width = norm.weight.len();
+    for (x, y) in x.chunks(ROWS * width).zip(y.chunks_mut(ROWS * linear.out)) {
+        linear.forward(&norm.forward(x), y);
+    }
+}
+
+/// Adds the gradient of `x` to `dx`.
+pub(super) fn backward<T: Real>(
+    norm: &NormData<'_, T>,
+    linear: &DenseData<'_, T>,
+    x: &[T],
+    dy: &[T],
+    dx: &mut [T],
+) {
+    let width = norm.weight.len();
+    let rows = x.chunks(ROWS * width).zip(dx.chunks_mut(ROWS * width));
+    for ((x, dx), dy) in rows.zip(dy.chunks(ROWS * linear.out)) {
+        norm.backward(x, &linear.backward(dy), dx);
     }
 }
 
@@ -61,9 +84,9 @@ impl CustomOp1 for NormLinear {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let (width, dy) = (self.norm.weight.elem_count(), dy.contiguous()?);
+        let dy = dy.contiguous()?;
         by_float!(x.dtype(), self.name(), T => {
-            let dx = self.backward::<T>(&Read::new(x)?, &Read::new(&dy)?, width)?;
+            let dx = self.backward::<T>(&Read::new(x)?, &Read::new(&dy)?)?;
             Ok(Some(tensor(dx, x.shape(), x)?))
         })
     }

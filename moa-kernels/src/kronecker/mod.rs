@@ -41,8 +41,8 @@ pub struct Expert {
 /// the factors and to `bias`.
 ///
 /// # Shapes
-/// `x` `[tokens, in]`, `weight` `[out, in]`, `base_bias` and `bias` `[out]`; the
-/// result is `[tokens, out]`. `t` divides `in` and `out`.
+/// `x` `[..., in]`, `weight` `[out, in]`, `base_bias` and `bias` `[out]`; the
+/// result is `[..., out]`. `t` divides `in` and `out`.
 ///
 /// # Errors
 /// If the shapes do not fit each other or `routing`.
@@ -58,8 +58,7 @@ pub fn routed_kronecker(
     scale: f64,
     drop: DropConnect,
 ) -> Result<Tensor> {
-    let (_, width) = x.dims2()?;
-    let (out, t) = (weight.dim(0)?, shared.left.dim(0)?);
+    let ((out, width), t) = (weight.dims2()?, shared.left.dim(0)?);
     if t == 0 || !width.is_multiple_of(t) || !out.is_multiple_of(t) {
         candle_core::bail!("routed_kronecker: t = {t} does not divide {width} and {out}");
     }

@@ -23,8 +23,8 @@ pub struct Expert {
 /// the experts and to `bias`.
 ///
 /// # Shapes
-/// `x` `[tokens, in]`, `weight` `[out, in]`, `base_bias` and `bias` `[out]`; the
-/// result is `[tokens, out]`.
+/// `x` `[..., in]`, `weight` `[out, in]`, `base_bias` and `bias` `[out]`; the
+/// result is `[..., out]`.
 ///
 /// # Errors
 /// If the shapes do not fit each other or `routing`.
@@ -37,8 +37,7 @@ pub fn routed_lora(
     bias: Option<&Tensor>,
     scale: f64,
 ) -> Result<Tensor> {
-    let (_, width) = x.dims2()?;
-    let out = weight.dim(0)?;
+    let (out, width) = weight.dims2()?;
     let mut ranks = Vec::with_capacity(experts.len());
     for (e, expert) in experts.iter().enumerate() {
         let rank = expert.down.dim(0)?;

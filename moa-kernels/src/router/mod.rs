@@ -16,14 +16,14 @@ pub const MAX_SCALE: f64 = 100.0;
 /// (PyTorch `F.normalize`).
 ///
 /// # Shapes
-/// `z` `[tokens, p]`, `sim` `[p, experts]`, `temperature` `[1]`; the result is
+/// `z` `[..., p]`, all before `p` tokens, `sim` `[p, experts]`, `temperature` `[1]`; the result is
 /// `[tokens, experts]`.
 ///
 /// # Errors
 /// If the shapes do not fit or the type is neither `f32` nor `f64`.
 pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<Tensor> {
-    let ((_, p), (rows, _)) = (z.dims2()?, sim.dims2()?);
-    if p != rows || temperature.dims() != [1] {
+    let (rows, _) = sim.dims2()?;
+    if z.dims().last() != Some(&rows) || temperature.dims() != [1] {
         candle_core::bail!(
             "cosine_scores: z {:?}, sim {:?} and temperature {:?} do not fit",
             z.shape(),
@@ -50,7 +50,8 @@ impl CustomOp3 for Cosine {
         temperature: &CpuStorage,
         lt: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (tokens, experts) = (lz.dims()[0], ls.dims()[1]);
+        let (p, experts) = (ls.dims()[0], ls.dims()[1]);
+        let tokens = lz.shape().elem_count() / p.max(1);
         by_float!(z.dtype(), "cosine_scores", T => {
             let temperature = data::<T>(temperature, lt)?[0];
             let scores = cpu::forward(data(z, lz)?, data(sim, ls)?, experts, temperature);

@@ -163,6 +163,22 @@ fn every_method_through_every_block() {
 }
 
 #[test]
+fn dropped_ranks() {
+    let mut method = preset("kadaptation-moa").unwrap();
+    if let Some(adapter) = &mut method.adapter {
+        (adapter.dropout, adapter.rank_dropout) = (0.0, 0.3);
+    }
+    let case = Case::new("timm_plain", method);
+    case.check("rank dropout");
+    let evaluation = Pass::eval();
+    let logits = case.model.logits(&case.images, &evaluation).unwrap().unwrap();
+    let training = Pass::train(&case.random);
+    let dropped = case.model.logits(&case.images, &training).unwrap().unwrap();
+    let values = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    assert_ne!(values(logits), values(dropped));
+}
+
+#[test]
 fn every_kind_of_backbone() {
     for backbone in BACKBONES {
         for name in ["full", "kadaptation-moa", "lora"] {

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use candle_core::{DType, Device, Tensor};
-use moa_kernels::kronecker::DropConnect;
+use moa_kernels::kronecker::{DropConnect, keep_factor, keep_mask};
 use moa_kernels::rng::{Key, Purpose};
 use moa_kernels::routing::{Routing, router_noise};
 use std::cell::RefCell;
@@ -35,6 +35,10 @@ pub trait Random {
     /// The entries of Kronecker deltas to drop with probability `p`.
     fn drop_connect(&self, layer: &LayerId, p: f64) -> DropConnect;
 
+    /// Factors of the inner ranks of a Kronecker expert, `t` times `rank` of them: 0 where
+    /// dropped, with probability `p`, else one over the share that is kept.
+    fn rank_dropout(&self, layer: &LayerId, expert: u8, count: usize, p: f64) -> Vec<f64>;
+
     /// The key for dropout in front of the head.
     fn head(&self) -> Key;
 }
@@ -64,6 +68,12 @@ impl Random for Seeded {
     fn drop_connect(&self, layer: &LayerId, p: f64) -> DropConnect {
         let key = Key::new(self.seed, Purpose::DropConnect, self.step);
         DropConnect::Seeded { key, layer: layer.number, p }
+    }
+
+    fn rank_dropout(&self, layer: &LayerId, expert: u8, count: usize, p: f64) -> Vec<f64> {
+        let key = Key::new(self.seed, Purpose::RankDropout, self.step);
+        let keep = keep_mask(key, layer.number, expert, p, count);
+        keep.into_iter().map(|kept| f64::from(kept) * keep_factor(p)).collect()
     }
 
     fn head(&self) -> Key {

@@ -25,6 +25,8 @@ pub enum Purpose {
     Augment = 6,
     /// Generated images.
     Drawing = 7,
+    /// Kept inner ranks of a Kronecker expert; `index` is (layer, expert, factor, rank).
+    RankDropout = 8,
 }
 
 /// `(seed, purpose, step)`: everything but the index.

@@ -52,6 +52,10 @@ impl Random for Given {
         }
     }
 
+    fn rank_dropout(&self, _: &LayerId, _: u8, count: usize, _: f64) -> Vec<f64> {
+        vec![1.0; count]
+    }
+
     fn head(&self) -> Key {
         Key::new(0, Purpose::HeadDropout, 0)
     }
@@ -69,6 +73,7 @@ pub fn adapter_config(spec: &Value) -> AdapterConfig {
         bias: spec["adapter_bias"].as_bool().unwrap(),
         t: spec["phm_dim"].as_u64().unwrap() as usize,
         dropout: spec["dropout"].as_f64().unwrap_or(0.0),
+        rank_dropout: 0.0,
     }
 }
 

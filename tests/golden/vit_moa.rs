@@ -73,6 +73,10 @@ impl Random for Noise<'_> {
         DropConnect::Off
     }
 
+    fn rank_dropout(&self, _: &LayerId, _: u8, count: usize, _: f64) -> Vec<f64> {
+        vec![1.0; count]
+    }
+
     fn head(&self) -> Key {
         Key::new(0, Purpose::HeadDropout, 0)
     }

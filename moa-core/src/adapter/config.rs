@@ -34,6 +34,11 @@ pub struct AdapterConfig {
     /// training step (DropConnect).
     #[serde(default)]
     pub dropout: f64,
+    /// Kronecker: probability that one of the inner ranks of a factor, `t` times the
+    /// expert's rank of them, is dropped in a training step (PEFT LoKr's
+    /// `rank_dropout`): much cheaper than entry by entry.
+    #[serde(default)]
+    pub rank_dropout: f64,
 }
 
 /// How scores are computed.

@@ -22,6 +22,8 @@ pub enum Experts {
         experts: Vec<(Param, Param)>,
         /// Probability of DropConnect.
         dropout: f64,
+        /// Probability that an inner rank is dropped.
+        rank_dropout: f64,
     },
 }
 
@@ -65,8 +67,12 @@ impl Experts {
                 let t = config.t;
                 let left = store.take("shared.left", &[t, t, 1])?;
                 let right = store.take("shared.right", &[t, 1, t])?;
-                let (shared, dropout) = ((left, right), config.dropout);
-                Experts::Kronecker { shared, experts: pairs, dropout }
+                Experts::Kronecker {
+                    shared: (left, right),
+                    experts: pairs,
+                    dropout: config.dropout,
+                    rank_dropout: config.rank_dropout,
+                }
             }
         })
     }
@@ -89,18 +95,25 @@ impl Experts {
                     .collect();
                 lora::routed_lora(x, &weight, bias, routing, &experts, extra, scale)?
             }
-            Experts::Kronecker { shared: (left, right), experts, dropout } => {
+            Experts::Kronecker { shared: (left, right), experts, dropout, rank_dropout } => {
                 let shared = kronecker::Shared { left: left.get(pass), right: right.get(pass) };
-                let experts: Vec<_> = experts
-                    .iter()
-                    .map(|(l, r)| kronecker::Expert { left: l.get(pass), right: r.get(pass) })
-                    .collect();
+                let mut own = Vec::with_capacity(experts.len());
+                for (e, (l, r)) in experts.iter().enumerate() {
+                    let (mut left, right) = (l.get(pass), r.get(pass));
+                    if let Some(random) = pass.random.filter(|_| *rank_dropout > 0.0) {
+                        let (t, _, rank) = left.dims3()?;
+                        let keep = random.rank_dropout(layer, e as u8, t * rank, *rank_dropout);
+                        let keep = Tensor::from_vec(keep, (t, 1, rank), left.device())?;
+                        left = left.broadcast_mul(&keep.to_dtype(left.dtype())?)?;
+                    }
+                    own.push(kronecker::Expert { left, right });
+                }
                 let drop = match pass.random {
                     Some(random) if *dropout > 0.0 => random.drop_connect(layer, *dropout),
                     _ => DropConnect::Off,
                 };
                 kronecker::routed_kronecker(
-                    x, &weight, bias, routing, &shared, &experts, extra, scale, drop,
+                    x, &weight, bias, routing, &shared, &own, extra, scale, drop,
                 )?
             }
         })

@@ -132,13 +132,16 @@ impl Method {
                 "`adapter.ranks` must hold 1 to 255 numbers from 1 to {MAX_RANK}"
             ));
         }
-        if !(0.0..1.0).contains(&adapter.dropout) || !(-1e6..1e6).contains(&adapter.scale) {
-            return fail(
-                "`adapter.dropout` must be in [0, 1) and `adapter.scale` from -1e6 to 1e6".into(),
-            );
+        if !(-1e6..1e6).contains(&adapter.scale) {
+            return fail("`adapter.scale` must be from -1e6 to 1e6".into());
         }
-        if adapter.kind == AdapterKind::Lora && adapter.dropout != 0.0 {
-            return fail("`adapter.dropout` is for Kronecker experts".into());
+        for (key, p) in [("dropout", adapter.dropout), ("rank_dropout", adapter.rank_dropout)] {
+            if !(0.0..1.0).contains(&p) {
+                return fail(format!("`adapter.{key}` must be in [0, 1)"));
+            }
+            if adapter.kind == AdapterKind::Lora && p != 0.0 {
+                return fail(format!("`adapter.{key}` is for Kronecker experts"));
+            }
         }
         if adapter.kind == AdapterKind::Kronecker {
             for which in &self.linears {

@@ -101,8 +101,14 @@ impl Sizes {
 impl<T: Real> Factors<'_, T> {
     /// `A` `[t, t^2]`: row `i` is `s_i v_i`.
     pub fn outer(&self) -> Vec<T> {
-        let rows = self.s.chunks(self.sizes.t).zip(self.v.chunks(self.sizes.t));
-        rows.flat_map(|(s, v)| s.iter().flat_map(move |&s| v.iter().map(move |&v| s * v))).collect()
+        let t = self.sizes.t;
+        let mut outer = unset(t * t * t);
+        // One chunk for each element of `s`, times its row of `v`.
+        for (i, (row, &s)) in outer.chunks_exact_mut(t.max(1)).zip(self.s).enumerate() {
+            let v = &self.v[i / t * t..][..t];
+            row.iter_mut().zip(v).for_each(|(to, &v)| *to = s * v);
+        }
+        outer
     }
 
     /// Gradients of `s` and `v` from that of `A`.

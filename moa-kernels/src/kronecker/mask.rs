@@ -41,6 +41,12 @@ fn threshold(p: f64) -> u32 {
     ((1.0 - p) * 65536.0).round() as u32
 }
 
+/// What kept entries are multiplied with: one over the share of them that 16 bits can
+/// express, so that the mean stays what it is.
+pub fn keep_factor(p: f64) -> f64 {
+    65536.0 / f64::from(threshold(p))
+}
+
 /// One byte per entry of the delta of `expert` in `layer`, 1 where kept.
 ///
 /// Entry `i = row * out + column` is kept if 16 random bits are below
@@ -91,8 +97,7 @@ impl DropConnect {
             DropConnect::Off => Mask { keep: None, factor: 1.0 },
             DropConnect::Seeded { key, layer, p } => {
                 let keep = keep_mask(*key, *layer, expert as u8, *p, entries);
-                // Divided by the share that 16 bits can express, so that the mean is exact.
-                Mask { keep: Some(keep.into()), factor: 65536.0 / threshold(*p) as f64 }
+                Mask { keep: Some(keep.into()), factor: keep_factor(*p) }
             }
             DropConnect::Given { keep, p } => {
                 let keep = &keep[expert * entries..(expert + 1) * entries];

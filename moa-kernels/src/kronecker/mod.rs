@@ -4,7 +4,7 @@ mod cpu;
 mod delta;
 mod mask;
 
-pub use mask::{DropConnect, keep_mask};
+pub use mask::{DropConnect, keep_factor, keep_mask};
 
 use crate::cpu::{by_float, tensor, with_data};
 use crate::routed::{Routed, check};

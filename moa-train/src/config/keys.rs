@@ -18,6 +18,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("method.adapter.bias", "", "a trainable bias beside the experts"),
     ("method.adapter.t", "", "kronecker: size of the outer factors"),
     ("method.adapter.dropout", "", "kronecker: probability of DropConnect"),
+    ("method.adapter.rank_dropout", "", "kronecker: probability that an inner rank is dropped"),
     ("method.router.kind", "", "cosine or linear"),
     ("method.router.dim", "", "cosine: width of the projection"),
     ("method.router.bias", "", "cosine: whether the projection has a bias"),

@@ -224,6 +224,7 @@ fn is_fraction(key: &str) -> bool {
         || [
             "adapter.scale",
             "adapter.dropout",
+            "adapter.rank_dropout",
             "router.noise",
             "router.aux_weight",
             "router.temperature",

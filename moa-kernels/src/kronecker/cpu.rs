@@ -1,12 +1,12 @@
-//! Expert by expert: its tokens are gathered, multiplied by its delta, weighted
-//! and added back. Each token is computed only by the experts it chose.
+//! Expert by expert: its tokens are gathered, sent through it, weighted and added
+//! back. Each token is computed only by the experts it chose.
 
 #![allow(unsafe_code)]
 
 use super::DropConnect;
-use super::delta::{Factors, Sizes};
-use crate::cpu::{BLOCK, Into, Real, Scattered, Threads, View};
-use crate::cpu::{column_sums, dot, gemm, product, unset, vectorise};
+use super::delta::Sizes;
+use super::expert::{ExpertGrads, One};
+use crate::cpu::{BLOCK, Real, Scattered, column_sums, unset, vectorise};
 use crate::routed::{Experts, Grads, Layer};
 use rayon::prelude::*;
 
@@ -85,18 +85,14 @@ impl<T: Real> Layer<'_, T, Settings> {
         let factors = sizes.factors(self.theta);
         let mut constant = base_bias.map_or(vec![T::zero(); sizes.out], <[T]>::to_vec);
         constant.iter_mut().zip(factors.bias).for_each(|(c, &b)| *c += b);
-        let (outer, all) = (factors.outer(), self.members());
+        let (outer, all) = (self.settings.outer(&factors), self.members());
         // Experts are too small to keep all threads busy one by one.
         let (mut y, rows) = rayon::join(
             || crate::linear::forward(self.x, self.weight, Some(&constant), sizes.out),
             || {
                 self.each_expert(&all, |expert, members| {
-                    let mut h = sizes.delta(&outer, &factors.inner(expert));
-                    self.settings.drop.mask(expert, h.len()).apply(&mut h);
                     let x = self.gather(self.x, sizes.width, members);
-                    let x = View::new(&x, members.len(), sizes.width);
-                    let h = View::new(&h, sizes.width, sizes.out);
-                    product(Into::Set, &[(x, h)], Threads::All)
+                    One::new(self.settings, &factors, &outer, expert).forward(&x)
                 })
             },
         );
@@ -120,19 +116,20 @@ impl<T: Real> Layer<'_, T, Settings> {
 
     fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
         let sizes = &self.settings.sizes;
-        let (width, out, t) = (sizes.width, sizes.out, sizes.t);
+        let (width, out) = (sizes.width, sizes.out);
         let factors = sizes.factors(self.theta);
-        let (outer, all) = (factors.outer(), self.members());
+        let (outer, all) = (self.settings.outer(&factors), self.members());
         let (mut dx, experts) = rayon::join(
             || wants_x.then(|| crate::linear::input_grad(dy, self.weight, out)),
             || {
                 self.each_expert(&all, |e, members| {
-                    self.expert_grads(dy, &factors, &outer, e, members)
+                    let expert = One::new(self.settings, &factors, &outer, e);
+                    self.expert_grads(dy, &expert, members)
                 })
             },
         );
         let mut gates = vec![T::zero(); self.gates.len()];
-        let mut douter = vec![T::zero(); t * t * t];
+        let mut shared = Vec::new();
         let mut dexperts = Vec::new();
         for ((grads, members), rank) in experts.into_iter().zip(&all).zip(&sizes.ranks) {
             let Some(grads) = grads else {
@@ -145,63 +142,22 @@ impl<T: Real> Layer<'_, T, Settings> {
             if let Some(dx) = &mut dx {
                 self.scatter(dx, width, &grads.back, members);
             }
-            douter.iter_mut().zip(&grads.outer).for_each(|(sum, &d)| *sum += d);
+            shared.resize(grads.shared.len(), T::zero());
+            shared.iter_mut().zip(&grads.shared).for_each(|(sum, &d)| *sum += d);
             dexperts.extend(grads.inner.0);
             dexperts.extend(grads.inner.1);
         }
-        let (ds, dv) = factors.outer_grad(&douter);
-        let mut theta = [ds, dv, dexperts].concat();
+        let mut theta = [self.settings.shared_grad(&factors, shared), dexperts].concat();
         if self.settings.bias {
             theta.extend(column_sums(dy, out));
         }
         Grads { x: dx, gates, theta }
     }
 
-    fn expert_grads(
-        &self,
-        dy: &[T],
-        factors: &Factors<'_, T>,
-        outer: &[T],
-        expert: usize,
-        members: &Members,
-    ) -> ExpertGrads<T> {
-        let (sizes, n) = (&self.settings.sizes, members.len());
-        let (width, out) = (sizes.width, sizes.out);
-        let inner = factors.inner(expert);
-        let mut h = sizes.delta(outer, &inner);
-        let mask = self.settings.drop.mask(expert, h.len());
-        mask.apply(&mut h);
-        let x = self.gather(self.x, width, members);
-        let mut g = self.gather(dy, out, members);
-
-        // dy H^T serves both x and, as (dy H^T) . x = dy . (x H), the gate.
-        let h_view = View::new(&h, width, out);
-        let back = product(Into::Set, &[(View::new(&g, n, out), h_view.t())], Threads::All);
-        let rows = back.par_chunks(width).zip(x.par_chunks(width)).with_min_len(BLOCK);
-        let dots = rows.map(|(back, x)| vectorise!(dot(back, x))).collect();
-
-        let rows = g.par_chunks_mut(out).zip(members).with_min_len(BLOCK);
-        rows.for_each(|(row, &(_, place))| {
-            let weight = self.weight_of(place);
-            vectorise!(row.iter_mut().for_each(|v| *v *= weight));
-        });
-        let mut dh = h;
-        let x = View::new(&x, n, width);
-        gemm(&mut dh, out, Into::Set, &[(x.t(), View::new(&g, n, out))], Threads::All);
-        mask.apply(&mut dh);
-        let (outer, dinner) = sizes.delta_grad(&dh, outer, &inner);
-        ExpertGrads { back, dots, outer, inner: factors.inner_grad(expert, &dinner) }
+    fn expert_grads(&self, dy: &[T], expert: &One<'_, T>, members: &Members) -> ExpertGrads<T> {
+        let x = self.gather(self.x, self.settings.sizes.width, members);
+        let dy = self.gather(dy, self.settings.sizes.out, members);
+        let weights: Vec<T> = members.iter().map(|&(_, place)| self.weight_of(place)).collect();
+        expert.backward(x, dy, &weights)
     }
-}
-
-/// Gradients of one expert.
-struct ExpertGrads<T> {
-    /// Of its tokens, before scale and gate.
-    back: Vec<T>,
-    /// Of its gates, before scale.
-    dots: Vec<T>,
-    /// Of `A`.
-    outer: Vec<T>,
-    /// Of its own two factors.
-    inner: (Vec<T>, Vec<T>),
 }

@@ -18,7 +18,7 @@ pub struct Sizes {
 
 /// The trainable tensors of one layer inside one flat slice.
 pub struct Factors<'a, T> {
-    sizes: &'a Sizes,
+    pub sizes: &'a Sizes,
     pub s: &'a [T],
     pub v: &'a [T],
     experts: Vec<(&'a [T], &'a [T])>,

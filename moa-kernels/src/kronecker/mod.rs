@@ -2,6 +2,8 @@
 
 mod cpu;
 mod delta;
+mod expert;
+mod factored;
 mod mask;
 
 pub use mask::{DropConnect, keep_factor, keep_mask};

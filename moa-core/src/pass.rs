@@ -139,8 +139,7 @@ impl<'a> Pass<'a> {
     /// Called by a routed layer.
     pub(crate) fn routed(&self, layer: &LayerId, routing: &Routing, balance: Option<Tensor>) {
         if self.watches {
-            let detached = Routing { scores: routing.scores.detach(), ..routing.clone() };
-            self.routings.borrow_mut().push((layer.clone(), detached));
+            self.routings.borrow_mut().push((layer.clone(), routing.detached()));
         }
         self.balance.borrow_mut().extend(balance);
     }

@@ -8,6 +8,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use moa_kernels::linear::linear;
 use moa_kernels::lora::{Expert, routed_lora};
+use moa_kernels::router::project;
 use moa_kernels::routing::{Gating, Routing};
 use std::time::Instant;
 
@@ -59,9 +60,11 @@ fn main() {
             let (down, up) = (var(&[r, width]), var(&[out, r]));
             Expert { down: down.as_tensor().clone(), up: up.as_tensor().clone() }
         });
+        let downs = Tensor::cat(&experts.each_ref().map(|e| &e.down), 0).unwrap();
         let frozen = |x: &Tensor| linear(x, &w, Some(&b));
         let routed = |x: &Tensor| {
-            let routing = Routing::new(&linear(x, &gate, None)?, None, gating)?;
+            let (scores, shared) = project(x, &gate, None, Some(&downs))?;
+            let routing = Routing::new(&scores, None, gating)?.sharing(shared);
             routed_lora(x, &w, Some(&b), &routing, &experts, None, 1.0)
         };
         let name = format!("{tokens} tokens, {width} to {out}");

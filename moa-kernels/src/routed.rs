@@ -2,6 +2,7 @@
 //! linear layer with routed experts.
 
 use crate::cpu::{Real, by_float, data, element, tensor, with_data};
+use crate::router::{Owed, Shared};
 use crate::routing::{Routing, score_grad};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -43,6 +44,8 @@ pub(crate) struct Layer<'a, T, S> {
     pub gates: &'a [T],
     /// `[tokens, top_k]`
     pub indices: &'a [u32],
+    /// Work shared with the router.
+    pub shared: &'a Shared,
     /// Sizes and settings of this kind of expert.
     pub settings: &'a S,
 }
@@ -50,8 +53,19 @@ pub(crate) struct Layer<'a, T, S> {
 /// Gradients of one layer.
 pub(crate) struct Grads<T> {
     pub x: Option<Vec<T>>,
+    /// Products beside `dy weight` that add up to the gradient of `x`, if these are wanted.
+    pub terms: Vec<(Vec<T>, Vec<T>)>,
     pub gates: Vec<T>,
     pub theta: Vec<T>,
+}
+
+/// What the backward pass has to say about `x`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WantsX {
+    Nothing,
+    Gradient,
+    /// The gradient, or the terms that it consists of.
+    Terms,
 }
 
 /// A kind of expert.
@@ -62,8 +76,8 @@ pub(crate) trait Experts: Sized + Send + Sync {
     fn out(&self) -> usize;
     /// The layer's output, `[tokens, out]`.
     fn forward<T: Real>(layer: &Layer<'_, T, Self>, base_bias: Option<&[T]>) -> Vec<T>;
-    /// The gradients from that of the output; of `x` only if wanted.
-    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: bool) -> Grads<T>;
+    /// The gradients from that of the output.
+    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: WantsX) -> Grads<T>;
 }
 
 /// The operation; its arguments are `x`, the router's scores and theta.
@@ -71,6 +85,8 @@ pub(crate) struct Routed<S> {
     pub weight: Tensor,
     pub base_bias: Option<Tensor>,
     pub routing: Routing,
+    /// With the router, if it has seen the same tokens.
+    pub shared: Shared,
     pub settings: S,
 }
 
@@ -85,7 +101,8 @@ impl<S: Experts> Routed<S> {
         let indices = &self.routing.indices.flatten_all()?.to_vec1::<u32>()?;
         with_data(&self.weight, |weight| {
             with_data(&self.routing.gates, |gates| {
-                f(&Layer { x, theta, weight, gates, indices, settings: &self.settings })
+                let (shared, settings) = (&self.shared, &self.settings);
+                f(&Layer { x, theta, weight, gates, indices, shared, settings })
             })
         })
     }
@@ -124,15 +141,35 @@ impl<S: Experts> CustomOp3 for Routed<S> {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        // The projection behind the scores adds this layer's part of the gradient of `x` to
+        // its own, which spares a sum. Its backward pass comes later: it needs the scores'.
+        let owes = self.shared.gathers() && x.track_op() && scores.track_op();
+        let wants_x = match (x.track_op(), owes) {
+            (false, _) => WantsX::Nothing,
+            (true, false) => WantsX::Gradient,
+            (true, true) => WantsX::Terms,
+        };
         by_float!(x.dtype(), S::NAME, T => with_data::<T, _>(x, |x_| {
             with_data(theta, |t| with_data(dy, |g| self.with_layer::<T, _>(x_, t, |layer| {
-                let grads = S::backward(layer, g, x.track_op());
+                let grads = S::backward(layer, g, wants_x);
                 let dscores = match scores.track_op() {
                     true => Some(score_grad(&self.routing, &grads.gates)?),
                     false => None,
                 };
+                let mut dx = grads.x.map(|g| tensor(g, x.shape(), x)).transpose()?;
+                if owes {
+                    let mut terms = Vec::with_capacity(grads.terms.len() + 1);
+                    if dx.is_none() {
+                        terms.push((dy.clone(), self.weight.clone()));
+                    }
+                    for (a, b) in grads.terms {
+                        let (a_len, b_len) = (a.len(), b.len());
+                        terms.push((tensor(a, a_len, x)?, tensor(b, b_len, x)?));
+                    }
+                    self.shared.owe(Owed { start: dx.take(), terms });
+                }
                 Ok((
-                    grads.x.map(|g| tensor(g, x.shape(), x)).transpose()?,
+                    dx,
                     dscores.map(|g| tensor(g, scores.shape(), scores)).transpose()?,
                     theta.track_op().then(|| tensor(grads.theta, theta.shape(), theta)).transpose()?,
                 ))

@@ -77,6 +77,13 @@ impl Experts {
         })
     }
 
+    /// The `down` of all LoRA experts side by side, `[R, in]`, without gradients.
+    pub(super) fn downs(&self, pass: &Pass<'_>) -> Result<Option<Tensor>> {
+        let Experts::Lora(pairs) = self else { return Ok(None) };
+        let downs: Vec<_> = pairs.iter().map(|(down, _)| down.get(pass).detach()).collect();
+        Ok(Some(Tensor::cat(&downs, 0)?))
+    }
+
     /// The base layer plus the routed experts, `[n, out]`.
     pub(super) fn forward(
         &self,

@@ -82,7 +82,10 @@ impl Linear {
             return Ok(moa_kernels::linear::linear(x, &weight, bias.as_ref())?);
         };
         let routing = match &adapter.router {
-            Some(router) => router.forward(x, &self.id, pass)?,
+            Some(router) => {
+                let downs = adapter.experts.downs(pass)?;
+                router.forward(x, downs.as_ref(), &self.id, pass)?
+            }
             None => Routing::single(x, x.elem_count() / weight.dim(1)?.max(1))?,
         };
         let extra = adapter.bias.as_ref().map(|b| b.get(pass));

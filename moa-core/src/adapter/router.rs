@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
+use moa_kernels::router::{cosine_scores, project};
 use moa_kernels::routing::{Balance, Gating, Routing, Threshold, balance_loss};
-use moa_kernels::{linear::linear, router::cosine_scores};
 
 /// Scores tokens and chooses experts.
 #[derive(Clone, Debug)]
@@ -50,19 +50,27 @@ impl Router {
         Ok(Self { weights, config: config.clone(), experts })
     }
 
-    /// Routes tokens `[..., in]`; in training, adds noise and the balance loss.
+    /// Routes tokens `[..., in]`; in training, adds noise and the balance loss. `downs` are
+    /// those of LoRA experts side by side, whose products with the tokens come along.
     ///
     /// # Errors
     /// If the tokens have another width.
-    pub fn forward(&self, x: &Tensor, layer: &LayerId, pass: &Pass<'_>) -> Result<Routing> {
-        let scores = match &self.weights {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        downs: Option<&Tensor>,
+        layer: &LayerId,
+        pass: &Pass<'_>,
+    ) -> Result<Routing> {
+        let (scores, shared) = match &self.weights {
             Weights::Linear { weight } => {
-                linear(x, &weight.get(pass), None)?.reshape(((), self.experts))?
+                let (scores, shared) = project(x, &weight.get(pass), None, downs)?;
+                (scores.reshape(((), self.experts))?, shared)
             }
             Weights::Cosine { proj: (weight, bias), sim, temperature } => {
                 let bias = bias.as_ref().map(|b| b.get(pass));
-                let z = linear(x, &weight.get(pass), bias.as_ref())?;
-                cosine_scores(&z, &sim.get(pass), &temperature.get(pass))?
+                let (z, shared) = project(x, &weight.get(pass), bias.as_ref(), downs)?;
+                (cosine_scores(&z, &sim.get(pass), &temperature.get(pass))?, shared)
             }
         };
         let noise_std = self.config.noise / self.experts as f64;
@@ -75,6 +83,7 @@ impl Router {
         };
         let RouterConfig { top_k, renormalise, aux_weight, .. } = self.config;
         let routing = Routing::new(&scores, noise.as_ref(), Gating { top_k, renormalise })?;
+        let routing = routing.sharing(shared);
         let balance = match pass.random {
             Some(_) if aux_weight > 0.0 => Some(balance_loss(&routing, self.balance(noise_std))?),
             _ => None,

@@ -7,7 +7,7 @@ use super::DropConnect;
 use super::delta::Sizes;
 use super::expert::{ExpertGrads, One};
 use crate::cpu::{BLOCK, Real, Scattered, column_sums, unset, vectorise};
-use crate::routed::{Experts, Grads, Layer};
+use crate::routed::{Experts, Grads, Layer, WantsX};
 use rayon::prelude::*;
 
 /// What is fixed for one call.
@@ -30,8 +30,8 @@ impl Experts for Settings {
         layer.forward(base_bias)
     }
 
-    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: bool) -> Grads<T> {
-        layer.backward(dy, wants_x)
+    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: WantsX) -> Grads<T> {
+        layer.backward(dy, wants_x != WantsX::Nothing)
     }
 }
 
@@ -151,7 +151,7 @@ impl<T: Real> Layer<'_, T, Settings> {
         if self.settings.bias {
             theta.extend(column_sums(dy, out));
         }
-        Grads { x: dx, gates, theta }
+        Grads { x: dx, terms: Vec::new(), gates, theta }
     }
 
     fn expert_grads(&self, dy: &[T], expert: &One<'_, T>, members: &Members) -> ExpertGrads<T> {

@@ -96,6 +96,7 @@ pub fn routed_kronecker(
         weight: weight.detach().contiguous()?,
         base_bias: base_bias.map(Tensor::detach),
         routing: routing.clone(),
+        shared: routing.shared.of(x),
         settings: cpu::Settings { sizes, bias: bias.is_some(), scale, drop },
     };
     x.contiguous()?.apply_op3(&routing.scores, &Tensor::cat(&flat, 0)?, op)

@@ -4,7 +4,8 @@
 //! total rank is small against `in`.
 
 use crate::cpu::{BLOCK, Into, Real, Threads, View, column_sums, product};
-use crate::routed::{Experts, Grads, Layer};
+use crate::routed::{Experts, Grads, Layer, WantsX};
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 /// The sizes of one layer.
@@ -28,7 +29,7 @@ impl Experts for Sizes {
         layer.forward(base_bias)
     }
 
-    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: bool) -> Grads<T> {
+    fn backward<T: Real>(layer: &Layer<'_, T, Self>, dy: &[T], wants_x: WantsX) -> Grads<T> {
         layer.backward(dy, wants_x)
     }
 }
@@ -71,7 +72,18 @@ impl<T: Real> Layer<'_, T, Sizes> {
         banks
     }
 
-    /// `x down^T` for all experts, `[tokens, R]`.
+    /// `x down^T` for all experts, `[tokens, R]`: computed once, by the router if it can.
+    fn ranks(&self, banks: &Banks<T>) -> Vec<T> {
+        self.shared.ranks(&banks.down).unwrap_or_else(|| {
+            let h = self.shrink(banks);
+            let keep = |values: &[T]| Tensor::from_slice(values, values.len(), &Device::Cpu);
+            if let (Ok(downs), Ok(h)) = (keep(&banks.down), keep(&h)) {
+                self.shared.keep_ranks(downs, h);
+            }
+            h
+        })
+    }
+
     fn shrink(&self, banks: &Banks<T>) -> Vec<T> {
         let width = self.settings.width;
         let down = View::new(&banks.down, self.total_rank(), width);
@@ -111,7 +123,7 @@ impl<T: Real> Layer<'_, T, Sizes> {
             constant.iter_mut().zip(own).for_each(|(c, &b)| *c += b);
         }
         let banks = self.banks();
-        let hg = self.gate(&self.shrink(&banks));
+        let hg = self.gate(&self.ranks(&banks));
         let terms = [
             (View::new(self.x, tokens, *width), View::new(self.weight, *out, *width).t()),
             (View::new(&hg, tokens, total), View::new(&banks.up, *out, total).t()),
@@ -119,11 +131,11 @@ impl<T: Real> Layer<'_, T, Sizes> {
         product(Into::Rows(&constant), &terms, Threads::All)
     }
 
-    fn backward(&self, dy: &[T], wants_x: bool) -> Grads<T> {
+    fn backward(&self, dy: &[T], wants_x: WantsX) -> Grads<T> {
         let (&Sizes { width, out, scale, .. }, total) = (self.settings, self.total_rank());
         let (tokens, k) = (self.tokens(), self.top_k());
         let banks = self.banks();
-        let h = self.shrink(&banks);
+        let h = self.ranks(&banks);
         let hg = self.gate(&h);
         let g = View::new(dy, tokens, out);
 
@@ -140,26 +152,30 @@ impl<T: Real> Layer<'_, T, Sizes> {
         });
         let dh = self.gate(&dhg);
 
-        let (dh, x) = (View::new(&dh, tokens, total), View::new(self.x, tokens, width));
-        let dx = wants_x.then(|| {
+        let (dh_view, x) = (View::new(&dh, tokens, total), View::new(self.x, tokens, width));
+        let dx = (wants_x == WantsX::Gradient).then(|| {
             let down = View::new(&banks.down, total, width);
-            let terms = [(g, View::new(self.weight, out, width)), (dh, down)];
+            let terms = [(g, View::new(self.weight, out, width)), (dh_view, down)];
             product(Into::Set, &terms, Threads::All)
         });
-        let ddown = product(Into::Set, &[(dh.t(), x)], Threads::All);
-        let dup = product(Into::Set, &[(g.t(), View::new(&hg, tokens, total))], Threads::All);
+        let ddown = product(Into::Set, &[(dh_view.t(), x)], Threads::All);
+        let hg = View::new(&hg, tokens, total);
+        let dup = product(Into::Set, &[(hg.t(), g)], Threads::All); // [R, out]
 
         let mut theta = Vec::with_capacity(self.theta.len());
         for e in 0..self.settings.ranks.len() {
             let (first, rank) = self.columns(e);
             theta.extend_from_slice(&ddown[first * width..(first + rank) * width]);
-            for row in dup.chunks(total) {
-                theta.extend_from_slice(&row[first..first + rank]);
-            }
+            let ranks = &dup[first * out..(first + rank) * out];
+            theta.extend((0..out * rank).map(|i| ranks[i % rank * out + i / rank]));
         }
         if self.settings.bias {
             theta.extend(column_sums(dy, out));
         }
-        Grads { x: dx, gates, theta }
+        let terms = match wants_x {
+            WantsX::Terms => vec![(dh, banks.down)],
+            _ => Vec::new(),
+        };
+        Grads { x: dx, terms, gates, theta }
     }
 }

@@ -62,6 +62,7 @@ pub fn routed_lora(
         weight: weight.detach().contiguous()?,
         base_bias: base_bias.map(Tensor::detach),
         routing: routing.clone(),
+        shared: routing.shared.of(x),
         settings: cpu::Sizes { width, out, ranks, bias: bias.is_some(), scale },
     };
     x.contiguous()?.apply_op3(&routing.scores, &Tensor::cat(&flat, 0)?, op)

@@ -1,8 +1,12 @@
 //! The cosine router (method of Tutel's `CosineTopKGate`, used by the paper):
 //! each token and each expert is a direction; their cosine, scaled by a learned
-//! temperature, is the score. A linear router is [`crate::linear::linear`].
+//! temperature, is the score. A linear router is [`project`] alone.
 
 mod cpu;
+mod project;
+
+pub(crate) use project::Owed;
+pub use project::{Shared, project};
 
 use crate::cpu::{by_float, data, element, tensor, with_data};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};

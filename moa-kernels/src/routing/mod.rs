@@ -10,6 +10,7 @@ pub use noise::router_noise;
 pub(crate) use cpu::score_grad;
 
 use crate::cpu::{by_float, tensor, with_data};
+use crate::router::Shared;
 use candle_core::{Result, Tensor};
 
 /// How scores become gates (paper section 3, reference code `CosineTopKGate`).
@@ -37,6 +38,8 @@ pub struct Routing {
     pub gates: Tensor,
     /// The rule that made the gates.
     pub gating: Gating,
+    /// Work shared with the projection that the scores came from.
+    pub(crate) shared: Shared,
 }
 
 impl Routing {
@@ -68,6 +71,7 @@ impl Routing {
                 indices: tensor(chosen.indices, (tokens, k), scores)?,
                 gates: tensor(chosen.gates, (tokens, k), scores)?,
                 gating,
+                shared: Shared::default(),
             })
         }))
     }
@@ -84,7 +88,18 @@ impl Routing {
             indices: Tensor::zeros((tokens, 1), candle_core::DType::U32, x.device())?,
             gates: ones,
             gating: Gating { top_k: 1, renormalise: false },
+            shared: Shared::default(),
         })
+    }
+
+    /// The same, for a layer that shares work with the projection behind the scores.
+    pub fn sharing(self, shared: Shared) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// A copy that no gradient flows through.
+    pub fn detached(&self) -> Self {
+        Self { scores: self.scores.detach(), shared: Shared::default(), ..self.clone() }
     }
 
     /// Number of tokens.

@@ -23,6 +23,7 @@ pub fn source(a: &View<'_, f32>, panels: usize) -> Source {
         (rows, 1) if !rows.is_multiple_of(1024) => Source::Itself,
         (_, 1) => Source::Tile,
         // Transposed: a step jumps, which only hurts beyond the second-level cache.
+        (1, _) if a.rows <= 2 * ROWS => Source::Itself,
         (1, cols) if panels <= 2 && a.rows * a.cols <= 1 << 17 && !cols.is_multiple_of(256) => {
             Source::Itself
         }

@@ -27,6 +27,10 @@ pub struct Stage<'a> {
     sources: Vec<Source>,
     /// By the calling thread.
     alone: bool,
+    /// The rows are so few, and the columns contiguous, that panels are not copied.
+    in_place: bool,
+    /// Rows of a tile then: all tiles alike.
+    tile_rows: usize,
     depth: usize,
     m: usize,
     n: usize,
@@ -37,7 +41,12 @@ impl<'a> Stage<'a> {
         let depth = parts.iter().map(|p| p.steps.len()).sum();
         let (m, n) = (job.terms[0].0.rows, job.terms[0].1.cols);
         let source = |p: &Part| pack::source(&job.terms[p.term].0, n.div_ceil(COLS));
-        Self { job, into, parts, sources: parts.iter().map(source).collect(), alone, depth, m, n }
+        let sources: Vec<_> = parts.iter().map(source).collect();
+        let columns = job.terms.iter().all(|(_, b)| b.col_stride == 1);
+        let few = m <= 2 * ROWS && !job.flipped && !sources.contains(&Source::Whole);
+        let in_place = columns && few;
+        let tile_rows = m.div_ceil(m.div_ceil(ROWS));
+        Self { job, into, parts, sources, alone, in_place, tile_rows, depth, m, n }
     }
 
     pub fn run(&self) {
@@ -111,25 +120,60 @@ impl<'a> Stage<'a> {
         copies: &[Aligned],
         scratch: &mut Scratch,
     ) {
-        let size = self.depth * COLS;
-        scratch.panels.reserve(panels.len() * size);
-        for (panel, to) in
-            panels.clone().zip(scratch.panels.all_mut().chunks_exact_mut(size.max(1)))
-        {
-            self.copy_panel(panel, to);
-        }
         let mut segments = Vec::with_capacity(self.parts.len());
+        if self.in_place {
+            // Few rows: all of them for one panel after the other.
+            for panel in panels {
+                self.copy_panels(panel..panel + 1, scratch);
+                for row in rows.clone().step_by(self.tile_rows) {
+                    let count = (rows.end - row).min(self.tile_rows);
+                    self.segments(row, count, copies, &mut scratch.tile, &mut segments);
+                    self.point_to(&mut segments, panel, 0, scratch.panels.all());
+                    self.tile(row, count, panel * COLS, &segments, Ahead::NONE);
+                }
+            }
+            return;
+        }
+        self.copy_panels(panels.clone(), scratch);
         for row in rows.clone().step_by(ROWS) {
             let count = (rows.end - row).min(ROWS);
             self.segments(row, count, copies, &mut scratch.tile, &mut segments);
             for (i, panel) in panels.clone().enumerate() {
-                let mut b = &scratch.panels.all()[i * size..];
-                for segment in &mut segments {
-                    segment.b = b.as_ptr();
-                    b = &b[segment.depth * COLS..];
-                }
+                self.point_to(&mut segments, panel, i, scratch.panels.all());
                 let ahead = self.ahead(row + ROWS..rows.end, i, panels.len());
                 self.tile(row, count, panel * COLS, &segments, ahead);
+            }
+        }
+    }
+
+    /// True if a panel of a part is read where it is.
+    fn is_in_place(&self, panel: usize) -> bool {
+        self.in_place && (panel + 1) * COLS <= self.n
+    }
+
+    /// Directs the segments to a panel, the copy of number `index` or itself.
+    fn point_to(&self, segments: &mut [Segment], panel: usize, index: usize, copies: &[f32]) {
+        let mut at = index * self.depth * COLS;
+        for (segment, part) in segments.iter_mut().zip(self.parts) {
+            let b = &self.job.terms[part.term].1;
+            (segment.b, segment.b_stride) = match self.is_in_place(panel) {
+                true => {
+                    let from = part.steps.start * b.row_stride + panel * COLS;
+                    (b.data[from..].as_ptr(), b.row_stride)
+                }
+                false => (copies[at..].as_ptr(), COLS),
+            };
+            at += segment.depth * COLS;
+        }
+    }
+
+    fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
+        let size = self.depth * COLS;
+        scratch.panels.reserve(panels.len() * size);
+        let copies = scratch.panels.all_mut().chunks_exact_mut(size.max(1));
+        for (panel, to) in panels.zip(copies) {
+            if !self.is_in_place(panel) {
+                self.copy_panel(panel, to);
             }
         }
     }
@@ -170,7 +214,7 @@ impl<'a> Stage<'a> {
                 }
                 Source::Whole => (whole.all()[row / ROWS * depth * LANES..].as_ptr(), 1, LANES),
             };
-            to.push(Segment { a, row_stride, col_stride, b: a, depth });
+            to.push(Segment { a, row_stride, col_stride, b: a, b_stride: COLS, depth });
         }
     }
 

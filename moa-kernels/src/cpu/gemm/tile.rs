@@ -39,6 +39,8 @@ pub struct Segment {
     pub col_stride: usize,
     /// Rows of [`COLS`] elements, one a step.
     pub b: *const f32,
+    /// From row to row of `b`.
+    pub b_stride: usize,
     /// Steps.
     pub depth: usize,
 }
@@ -105,6 +107,8 @@ pub struct Place {
 
 /// Steps between two fetches.
 const STEPS: usize = 8;
+/// Steps that the elements of `b` are fetched ahead.
+const NEXT: usize = 12;
 
 /// Computes one tile.
 ///
@@ -187,6 +191,11 @@ unsafe fn sized<const R: usize, const C: usize>(
             left -= steps;
             ahead.fetch();
             for _ in 0..steps {
+                for j in 0..C {
+                    // Rows far apart are not foreseen either.
+                    let ahead = b.wrapping_add(NEXT * s.b_stride + j * LANES);
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                }
                 let bs: [__m512; C] =
                     from_fn(|j| unsafe { _mm512_loadu_ps(b.wrapping_add(j * LANES)) });
                 each_row!(I => {
@@ -197,7 +206,7 @@ unsafe fn sized<const R: usize, const C: usize>(
                     }
                 });
                 rows = rows.map(|row| row.wrapping_add(s.col_stride));
-                b = b.wrapping_add(COLS);
+                b = b.wrapping_add(s.b_stride);
             }
         }
     }

@@ -10,7 +10,7 @@ use common::{Arg, arg, check, normal, tensor, values};
 use moa_kernels::kronecker::{self, DropConnect, Shared, routed_kronecker};
 use moa_kernels::lora::{self, routed_lora};
 use moa_kernels::reference::{self, Adapter, Router};
-use moa_kernels::router::cosine_scores;
+use moa_kernels::router::{cosine_scores, project};
 use moa_kernels::routing::{Balance, Gating, Routing, Threshold, balance_loss};
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ struct Case {
     dropped: bool,
     max_threshold: bool,
     temperature: f64,
+    /// The layer shares no work with the router's projection.
+    alone: bool,
 }
 
 const PLAIN: Case = Case {
@@ -38,12 +40,15 @@ const PLAIN: Case = Case {
     dropped: false,
     max_threshold: false,
     temperature: 0.7,
+    alone: false,
 };
 
 const CASES: &[Case] = &[
     PLAIN,
     Case { name: "evaluation", noise: false, ..PLAIN },
     Case { name: "linear router", cosine: false, ..PLAIN },
+    Case { name: "alone", alone: true, ..PLAIN },
+    Case { name: "alone, linear router", alone: true, cosine: false, ..PLAIN },
     Case { name: "top 2", top_k: 2, ..PLAIN },
     Case { name: "top 2 renormalised", top_k: 2, renormalise: true, ..PLAIN },
     Case {
@@ -122,14 +127,18 @@ impl Case {
     }
 
     fn routing(&self, t: &[Tensor]) -> Result<Routing> {
-        let scores = if self.cosine {
-            let z = moa_kernels::linear::linear(&t[0], &t[1], Some(&t[2]))?;
-            cosine_scores(&z, &t[3], &t[4])?
-        } else {
-            moa_kernels::linear::linear(&t[0], &t[1], None)?
+        let rest = &t[self.router_args()..];
+        let downs = match rest {
+            [first, _, second, _, third, ..] if !self.kronecker => {
+                Some(Tensor::cat(&[first, second, third], 0)?)
+            }
+            _ => None,
         };
+        let (z, shared) = project(&t[0], &t[1], self.cosine.then(|| &t[2]), downs.as_ref())?;
+        let scores = if self.cosine { cosine_scores(&z, &t[3], &t[4])? } else { z };
         let noise = self.noise.then(|| tensor(&self.noise(), scores.dims(), scores.dtype()));
-        Routing::new(&scores, noise.as_ref(), self.gating())
+        let routing = Routing::new(&scores, noise.as_ref(), self.gating())?;
+        Ok(if self.alone { routing } else { routing.sharing(shared) })
     }
 
     fn router_args(&self) -> usize {

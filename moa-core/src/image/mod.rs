@@ -12,6 +12,7 @@ mod jpeg;
 mod normalise;
 mod preprocess;
 mod resize;
+mod simd;
 mod taps;
 
 pub use crop::{Rect, center_crop, center_window, shorter_side};

@@ -4,6 +4,7 @@
 //! the two passes. The order is always width, then height, as in all Pillow
 //! releases before 13; newer ones swap it for some shapes.
 
+use super::simd::{transpose, vectorise};
 use super::taps::{FIX, Interpolation, Taps};
 use super::{Rect, Rgb};
 
@@ -44,74 +45,103 @@ pub fn resize_window(
     let first = down.firsts.iter().min().copied().unwrap_or(0);
     let end = down.firsts.iter().max().copied().unwrap_or(0) + down.count;
 
-    // Width pass over the rows that the height pass will read.
     let stride = window.width * 3;
-    let mut middle = vec![0; (end - first) * stride];
-    let rows = image.rows().skip(source.top + first);
-    for (row, line) in rows.zip(middle.chunks_exact_mut(stride)) {
-        let row = row.get(source.left * 3..).unwrap_or_default().as_chunks::<3>().0;
-        squeeze(row, &across, line);
-    }
-    for ((top, weights), line) in down.lines().zip(out.data.chunks_exact_mut(stride)) {
-        stack(middle.get((top - first) * stride..).unwrap_or_default(), weights, line);
-    }
+    let mut middle = vec![0; (end - first).next_multiple_of(LANES) * stride];
+    let rows = image.data.chunks_exact(image.width * 3).skip(source.top + first).take(end - first);
+    let rows: Vec<&[u8]> =
+        rows.map(|row| row.get(source.left * 3..).unwrap_or_default()).collect();
+    vectorise!({
+        widths(&rows, &across, &mut middle, stride);
+        for ((top, weights), line) in down.lines().zip(out.data.chunks_exact_mut(stride)) {
+            stack(middle.get((top - first) * stride..).unwrap_or_default(), weights, line);
+        }
+    });
     out
 }
 
-/// The width pass for one row.
-fn squeeze(row: &[[u8; 3]], across: &Taps, line: &mut [u8]) {
-    match across.count {
-        2 => squeeze_by::<2>(row, across, line),
-        3 => squeeze_by::<3>(row, across, line),
-        4 => squeeze_by::<4>(row, across, line),
-        5 => squeeze_by::<5>(row, across, line),
-        6 => squeeze_by::<6>(row, across, line),
-        _ => {
-            for ((first, weights), to) in across.lines().zip(line.as_chunks_mut().0) {
-                *to = blend(row.get(first..).unwrap_or_default(), weights);
+/// Rows that the width pass handles at once.
+const LANES: usize = 16;
+
+/// One value of [`LANES`] rows.
+type Column = [u8; LANES];
+
+/// The width pass: turns rows on their side, so that neighbours in memory are
+/// mixed with the same weights, and back.
+#[inline(always)]
+fn widths(rows: &[&[u8]], across: &Taps, middle: &mut [u8], stride: usize) {
+    let start = across.firsts.iter().min().copied().unwrap_or(0);
+    let end = across.firsts.iter().max().copied().unwrap_or(0) + across.count;
+    let mut strip = vec![[0; LANES]; ((end - start) * 3).next_multiple_of(LANES)];
+    let mut mixed = vec![[0; LANES]; stride.next_multiple_of(LANES)];
+    for (rows, lines) in rows.chunks(LANES).zip(middle.chunks_exact_mut(LANES * stride)) {
+        for (at, block) in strip.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let from = start * 3 + at * LANES;
+            let mut square = [[0; LANES]; LANES];
+            for (line, row) in square.iter_mut().zip(rows) {
+                let rest = row.get(from..).unwrap_or_default();
+                match rest.first_chunk() {
+                    Some(values) => *line = *values,
+                    None => line.iter_mut().zip(rest).for_each(|(to, &value)| *to = value),
+                }
+            }
+            *block = transpose(square);
+        }
+        let pixels = strip.as_chunks::<3>().0;
+        for ((first, weights), to) in across.lines().zip(mixed.as_chunks_mut::<3>().0) {
+            let pixels = pixels.get(first - start..).unwrap_or_default();
+            for (channel, to) in to.iter_mut().enumerate() {
+                *to = blend(pixels, weights, channel);
+            }
+        }
+        for (at, block) in mixed.as_chunks::<LANES>().0.iter().enumerate() {
+            let square = transpose(*block);
+            for (line, values) in lines.chunks_exact_mut(stride).zip(&square) {
+                let rest = line.get_mut(at * LANES..).unwrap_or_default();
+                match rest.first_chunk_mut() {
+                    Some(to) => *to = *values,
+                    None => rest.iter_mut().zip(values).for_each(|(to, &value)| *to = value),
+                }
             }
         }
     }
 }
 
-/// [`squeeze`] with unrolled sums.
-fn squeeze_by<const N: usize>(row: &[[u8; 3]], across: &Taps, line: &mut [u8]) {
-    let weights = across.weights.as_chunks::<N>().0;
-    for ((&first, weights), to) in across.firsts.iter().zip(weights).zip(line.as_chunks_mut().0) {
-        if let Some(pixels) = row.get(first..).and_then(<[_]>::first_chunk::<N>) {
-            *to = blend(pixels, weights);
-        }
-    }
-}
-
+/// One channel of a pixel of [`LANES`] rows.
 #[inline(always)]
-fn blend(pixels: &[[u8; 3]], weights: &[i32]) -> [u8; 3] {
-    let mut sums = [HALF; 3];
+fn blend(pixels: &[[Column; 3]], weights: &[i32], channel: usize) -> Column {
+    let mut sums = [HALF; LANES];
     for (pixel, &weight) in pixels.iter().zip(weights) {
-        for (sum, &value) in sums.iter_mut().zip(pixel) {
+        for (sum, &value) in sums.iter_mut().zip(&pixel[channel]) {
             *sum += i32::from(value) * weight;
         }
     }
-    sums.map(round)
+    let mut out = [0; LANES];
+    for (to, &sum) in out.iter_mut().zip(&sums) {
+        *to = round(sum);
+    }
+    out
 }
 
 /// The height pass for one output line; `rows` are as long as the line.
+#[inline(always)]
 fn stack(rows: &[u8], weights: &[i32], line: &mut [u8]) {
-    const LANES: usize = 16;
+    const WIDE: usize = 32;
     let stride = line.len();
-    let (blocks, rest) = line.as_chunks_mut::<LANES>();
-    let done = blocks.len() * LANES;
+    let (blocks, rest) = line.as_chunks_mut::<WIDE>();
+    let done = blocks.len() * WIDE;
     for (at, block) in blocks.iter_mut().enumerate() {
-        let mut sums = [HALF; LANES];
+        let mut sums = [HALF; WIDE];
         for (row, &weight) in rows.chunks_exact(stride).zip(weights) {
-            let Some(values) = row.get(at * LANES..).and_then(<[_]>::first_chunk::<LANES>) else {
+            let Some(values) = row.get(at * WIDE..).and_then(<[_]>::first_chunk::<WIDE>) else {
                 continue;
             };
             for (sum, &value) in sums.iter_mut().zip(values) {
                 *sum += i32::from(value) * weight;
             }
         }
-        *block = sums.map(round);
+        for (to, &sum) in block.iter_mut().zip(&sums) {
+            *to = round(sum);
+        }
     }
     for (at, to) in rest.iter_mut().enumerate() {
         let values = rows.iter().skip(done + at).step_by(stride);

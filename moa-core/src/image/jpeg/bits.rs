@@ -4,6 +4,7 @@ use super::Fault;
 
 /// A bit reader. Behind the data (a marker or the end of the file) it gives
 /// zeros; [`Bits::check`] tells whether any of them were taken.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     position: usize,
@@ -23,22 +24,26 @@ impl<'a> Bits<'a> {
     #[inline(always)]
     pub(super) fn refill(&mut self) {
         if self.count < 32 {
-            self.fill();
+            if let Some(&bytes) = self.data.get(self.position..).and_then(<[u8]>::first_chunk::<4>)
+            {
+                let word = u32::from_be_bytes(bytes);
+                // Without a 0xFF byte there is neither a marker nor stuffing.
+                let inverse = !word;
+                if inverse.wrapping_sub(0x0101_0101) & word & 0x8080_8080 == 0 {
+                    self.window |= u64::from(word) << (32 - self.count);
+                    self.count += 32;
+                    self.position += 4;
+                    return;
+                }
+            }
+            *self = self.filled();
         }
     }
 
-    fn fill(&mut self) {
-        if let Some(&bytes) = self.data.get(self.position..).and_then(<[u8]>::first_chunk::<4>) {
-            let word = u32::from_be_bytes(bytes);
-            // Without a 0xFF byte there is neither a marker nor stuffing.
-            let inverse = !word;
-            if inverse.wrapping_sub(0x0101_0101) & word & 0x8080_8080 == 0 {
-                self.window |= u64::from(word) << (32 - self.count);
-                self.count += 32;
-                self.position += 4;
-                return;
-            }
-        }
+    /// By value, so that the reader of a loop can stay in registers.
+    #[cold]
+    #[inline(never)]
+    fn filled(mut self) -> Self {
         while self.count <= 56 {
             match self.byte() {
                 Some(byte) => self.window |= u64::from(byte) << (56 - self.count),
@@ -46,6 +51,7 @@ impl<'a> Bits<'a> {
             }
             self.count += 8;
         }
+        self
     }
 
     /// The next data byte, `None` at a marker: `FF 00` stands for `FF`.
@@ -87,12 +93,14 @@ impl<'a> Bits<'a> {
         value
     }
 
-    /// A signed value of `n` bits (at most 15; the `EXTEND` of the standard).
+    /// A signed value of `n` bits (at most 15; the `EXTEND` of the standard), which
+    /// a refill must have made available.
     #[inline(always)]
     pub(super) fn signed(&mut self, n: u32) -> i32 {
-        let value = self.take(n) as i32;
-        let negative = n > 0 && value < 1 << (n - 1);
-        if negative { value - (1 << n) + 1 } else { value }
+        let value = self.peek(n) as i32;
+        let positive = (self.window as i64 >> 63) as i32;
+        self.skip(n);
+        value + (!positive & ((-1 << n) + 1))
     }
 
     /// An error once made-up bits were taken.

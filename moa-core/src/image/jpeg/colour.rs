@@ -1,6 +1,6 @@
 //! Samples to RGB: the conversions of `jdcolor.c` and Pillow's `cmyk2rgb`.
 
-use super::super::Rgb;
+use super::super::{Rgb, simd::vectorise};
 use super::{
     header::{Frame, Tables},
     picture::Picture,
@@ -58,6 +58,11 @@ fn without_ink(ink: [u8; 3], black: u8) -> [u8; 3] {
 
 /// Upsamples and converts the whole picture.
 pub(super) fn to_rgb(picture: &Picture, colour: Colour) -> Rgb {
+    vectorise!(convert(picture, colour))
+}
+
+#[inline(always)]
+fn convert(picture: &Picture, colour: Colour) -> Rgb {
     let frame = &picture.frame;
     let mut out = Rgb::black(frame.width, frame.height);
     let planes = picture.planes.iter().enumerate();

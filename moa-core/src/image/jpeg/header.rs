@@ -123,8 +123,9 @@ impl Tables {
             let (counts, rest) = rest.split_first_chunk::<16>().ok_or(SHORT)?;
             let total = counts.iter().map(|&n| usize::from(n)).sum();
             let symbols = rest.get(..total).ok_or(SHORT)?;
-            let table = Table::new(counts, symbols)?;
-            let set = if kind & 0x10 == 0 { &mut self.dc } else { &mut self.ac };
+            let first = kind & 0x10 == 0;
+            let table = Table::new(counts, symbols, !first)?;
+            let set = if first { &mut self.dc } else { &mut self.ac };
             let slot = set.get_mut(usize::from(kind & !0x10));
             *slot.ok_or(Fault::Damaged("a Huffman table has an impossible number"))? = Some(table);
             data = rest.get(total..).unwrap_or_default();

@@ -3,12 +3,39 @@
 use super::{Fault, bits::Bits};
 
 /// Codes up to this length are found by one table look-up.
-const FAST: u32 = 9;
+const FAST: u32 = 10;
+
+/// What [`FAST`] leading bits say; all zero for longer codes.
+#[derive(Clone, Copy)]
+pub(super) struct Entry(u32);
+
+impl Entry {
+    fn new(symbol: u8, length: u32, value: i32) -> Self {
+        Self((value as u32) << 16 | u32::from(symbol) << 8 | length)
+    }
+
+    /// The coefficient, if code and value lie within the leading bits. 0 if not.
+    #[inline(always)]
+    pub(super) fn value(self) -> i16 {
+        (self.0 >> 16) as i16
+    }
+
+    /// The zeros before the value.
+    #[inline(always)]
+    pub(super) fn run(self) -> usize {
+        (self.0 >> 12 & 15) as usize
+    }
+
+    /// How many bits the code takes, and the value if there is one.
+    #[inline(always)]
+    pub(super) fn length(self) -> u32 {
+        self.0 & 255
+    }
+}
 
 /// A decoding table.
 pub(super) struct Table {
-    /// For each `FAST` leading bits `length << 8 | symbol`, 0 for longer codes.
-    fast: [u16; 1 << FAST],
+    fast: [Entry; 1 << FAST],
     /// By length: one more than the largest code, shifted up to 16 bits.
     limit: [u32; 17],
     /// By length: what to add to a code to get the place of its symbol.
@@ -18,10 +45,10 @@ pub(super) struct Table {
 
 impl Table {
     /// From the number of codes of each length 1 to 16 and the symbols in
-    /// order of their codes.
-    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, Fault> {
+    /// order of their codes. With `values`, symbols tell zeros and the length of a value.
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8], values: bool) -> Result<Self, Fault> {
         let mut table = Self {
-            fast: [0; 1 << FAST],
+            fast: [Entry(0); 1 << FAST],
             limit: [0; 17],
             offset: [0; 17],
             symbols: symbols.to_vec(),
@@ -33,7 +60,7 @@ impl Table {
                 if length <= FAST {
                     let first = (code << (FAST - length)) as usize;
                     let same = table.fast.iter_mut().skip(first).take(1 << (FAST - length));
-                    same.for_each(|entry| *entry = (length as u16) << 8 | u16::from(symbol));
+                    fill(same, symbol, length, values);
                 }
                 code += 1;
             }
@@ -47,30 +74,65 @@ impl Table {
         Ok(table)
     }
 
+    /// What the next bits mean at a glance, without taking them.
+    #[inline(always)]
+    pub(super) fn glance(&self, bits: &Bits) -> Entry {
+        self.fast[bits.peek(FAST) as usize]
+    }
+
     /// The next symbol. Leaves at least 16 bits available.
     #[inline(always)]
     pub(super) fn symbol(&self, bits: &mut Bits) -> Result<u8, Fault> {
         bits.refill();
-        let entry = self.fast[bits.peek(FAST) as usize];
-        if entry != 0 {
-            bits.skip(u32::from(entry >> 8));
-            return Ok(entry as u8);
+        let entry = self.glance(bits);
+        let symbol = (entry.0 >> 8) as u8;
+        if entry.0 != 0 {
+            let value = if entry.value() == 0 { 0 } else { u32::from(symbol & 15) };
+            bits.skip(entry.length() - value);
+            return Ok(symbol);
         }
-        self.long_symbol(bits)
+        let (symbol, length) = self.long_symbol(*bits)?;
+        bits.skip(length);
+        Ok(symbol)
     }
 
-    fn long_symbol(&self, bits: &mut Bits) -> Result<u8, Fault> {
+    /// A symbol with a code of more than [`FAST`] bits, and their number.
+    #[cold]
+    #[inline(never)]
+    fn long_symbol(&self, bits: Bits) -> Result<(u8, u32), Fault> {
         let ahead = bits.peek(16);
         for length in FAST + 1..=16 {
             if ahead < self.limit[length as usize] {
-                bits.skip(length);
                 let place = (ahead >> (16 - length)) as i32 + self.offset[length as usize];
                 let symbol = usize::try_from(place).ok().and_then(|p| self.symbols.get(p));
-                return symbol.copied().ok_or(Fault::Damaged("a Huffman code has no symbol"));
+                let symbol = symbol.ok_or(Fault::Damaged("a Huffman code has no symbol"))?;
+                return Ok((*symbol, length));
             }
         }
         bits.check()?;
         Err(Fault::Damaged("a Huffman code does not exist"))
+    }
+}
+
+/// Entries of all leading bits that start with one code of `length` bits.
+fn fill<'e>(
+    same: impl Iterator<Item = &'e mut Entry>,
+    symbol: u8,
+    length: u32,
+    values: bool,
+) {
+    let size = u32::from(symbol & 15);
+    let left = FAST - length;
+    let inside = values && (1..=left).contains(&size);
+    for (rest, entry) in same.enumerate() {
+        *entry = if inside {
+            let value = (rest as u32 >> (left - size)) as i32;
+            let negative = value < 1 << (size - 1);
+            let value = if negative { value - (1 << size) + 1 } else { value };
+            Entry::new(symbol, length + size, value)
+        } else {
+            Entry::new(symbol, length, 0)
+        };
     }
 }
 
@@ -82,7 +144,7 @@ mod tests {
     fn short_and_long_codes() {
         let mut counts = [0u8; 16];
         (counts[0], counts[1], counts[10]) = (1, 1, 2);
-        let table = Table::new(&counts, &[7, 8, 9, 10]).unwrap();
+        let table = Table::new(&counts, &[7, 8, 9, 10], false).unwrap();
         // 0 | 10 | 11000000001 | 0 | padding
         let data = [0b0101_1000, 0b0000_0100, 0, 0, 0, 0, 0, 0];
         let mut bits = Bits::new(&data, 0);
@@ -94,6 +156,6 @@ mod tests {
     fn too_many_codes() {
         let mut counts = [0u8; 16];
         counts[0] = 3;
-        assert!(Table::new(&counts, &[1, 2, 3]).is_err());
+        assert!(Table::new(&counts, &[1, 2, 3], false).is_err());
     }
 }

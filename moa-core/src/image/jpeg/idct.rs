@@ -54,6 +54,7 @@ fn pass(x: &Block, shift: u32) -> [[i32; 8]; 8] {
 
 /// Coefficients (natural order) and quantisation steps to 8 rows of 8 samples,
 /// written to `out` with rows `stride` apart.
+#[inline(always)]
 pub(super) fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], out: &mut [u8], stride: usize) {
     let mut x: Block = [[0; 8]; 8];
     for (i, row) in x.iter_mut().enumerate() {
@@ -77,6 +78,7 @@ pub(super) fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], out: &mut [u8
 }
 
 /// [`inverse`] for a block with nothing but its first coefficient.
+#[inline(always)]
 pub(super) fn inverse_flat(first: i16, step: u16, out: &mut [u8], stride: usize) {
     let level = i32::from(first.wrapping_mul(step as i16));
     let sample = (((level << EXTRA) + (1 << (EXTRA + 2))) >> (EXTRA + 3)) + 128;

@@ -86,7 +86,7 @@ impl Picture {
 impl Plane {
     /// Writes the samples of one block; `flat` if only its first coefficient
     /// is not zero.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_block(&mut self, x: usize, y: usize, block: &[i16; 64], flat: bool) {
         let Some(steps) = &self.steps else { return };
         let Some(out) = self.samples.get_mut(y * 8 * self.stride + x * 8..) else { return };

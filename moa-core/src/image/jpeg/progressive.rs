@@ -58,6 +58,7 @@ fn first_bits(
         k += zeros;
         if length > 0 {
             let place = ZIGZAG.get(k).ok_or(Fault::Damaged("a block has too many values"))?;
+            bits.refill();
             block[usize::from(place & 63)] = (bits.signed(length) << scan.low) as i16;
         }
         k += 1;

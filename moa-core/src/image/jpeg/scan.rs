@@ -1,5 +1,6 @@
 //! One scan: which components it holds, its units, and sequential coding.
 
+use super::super::simd::vectorise;
 use super::{
     Fault,
     bits::Bits,
@@ -69,7 +70,7 @@ const NO_TABLE: Fault = Fault::Damaged("a Huffman table is missing");
 
 impl Coder<'_> {
     /// The first coefficient: its difference to the previous block's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first(&mut self, bits: &mut Bits) -> Result<i32, Fault> {
         let length = self.dc.ok_or(NO_TABLE)?.symbol(bits)?;
         if length > 15 {
@@ -79,33 +80,58 @@ impl Coder<'_> {
         Ok(self.prediction)
     }
 
-    /// A whole block of a sequential file; true if it is flat.
-    #[inline]
-    fn block(&mut self, bits: &mut Bits, block: &mut [i16; 64]) -> Result<bool, Fault> {
-        block[0] = self.first(bits)? as i16;
+    /// A whole block of a sequential file; gives the zigzag place of the last value.
+    #[inline(always)]
+    fn block(&mut self, reader: &mut Bits, block: &mut [i16; 64]) -> Result<usize, Fault> {
+        const FULL: Fault = Fault::Damaged("a block has too many values");
+        // A copy can stay in registers.
+        let mut bits = *reader;
+        block[0] = self.first(&mut bits)? as i16;
         let ac = self.ac.ok_or(NO_TABLE)?;
-        let (mut k, mut flat) = (1, true);
+        let (mut k, mut last) = (1, 0);
         while k < 64 {
-            let symbol = ac.symbol(bits)?;
-            let (run, length) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-            if length > 0 {
-                k += run;
-                let place = ZIGZAG.get(k).ok_or(Fault::Damaged("a block has too many values"))?;
-                block[usize::from(place & 63)] = bits.signed(length) as i16;
-                flat = false;
-                k += 1;
-            } else if run == 15 {
-                k += 16;
+            bits.refill();
+            let entry = ac.glance(&bits);
+            let (run, value) = if entry.value() != 0 {
+                bits.skip(entry.length());
+                (entry.run(), entry.value())
             } else {
-                break;
-            }
+                let symbol = ac.symbol(&mut bits)?;
+                let (run, length) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+                if length == 0 {
+                    if run == 15 {
+                        k += 16;
+                        continue;
+                    }
+                    break;
+                }
+                (run, bits.signed(length) as i16)
+            };
+            k += run;
+            let place = ZIGZAG.get(k).ok_or(FULL)?;
+            block[usize::from(place & 63)] = value;
+            last = k;
+            k += 1;
         }
-        Ok(flat)
+        *reader = bits;
+        Ok(last)
     }
 }
 
 /// Reads a scan into `picture` and returns where it ends.
 pub(super) fn read(
+    scan: &Scan,
+    picture: &mut Picture,
+    tables: &Tables,
+    data: &[u8],
+    position: usize,
+) -> Result<usize, Fault> {
+    vectorise!(units(scan, picture, tables, data, position))
+}
+
+/// [`read`], unit by unit.
+#[inline(always)]
+fn units(
     scan: &Scan,
     picture: &mut Picture,
     tables: &Tables,
@@ -139,15 +165,15 @@ pub(super) fn read(
             let Some(component) = frame.components.get(part.component) else { continue };
             let Some(plane) = planes.get_mut(part.component) else { continue };
             let (h, v) = if alone.is_some() { (1, 1) } else { (component.h, component.v) };
-            for (y, x) in (0..v).flat_map(|y| (0..h).map(move |x| (y, x))) {
-                let (x, y) = (unit_x * h + x, unit_y * v + y);
+            for at in 0..h * v {
+                let (x, y) = (unit_x * h + at % h, unit_y * v + at / h);
                 if frame.progressive {
                     let block = progressive_block(plane, x, y)?;
                     progressive::block(scan, coder, &mut run, &mut bits, block)?;
                 } else {
                     let mut block = [0; 64];
-                    let flat = coder.block(&mut bits, &mut block)?;
-                    plane.put_block(x, y, &block, flat);
+                    let last = coder.block(&mut bits, &mut block)?;
+                    plane.put_block(x, y, &block, last == 0);
                 }
             }
         }

@@ -42,6 +42,7 @@ impl<'p> Upsampler<'p> {
     }
 
     /// Row `y` of the picture; at least as long as the picture is wide.
+    #[inline(always)]
     pub(super) fn row(&mut self, y: usize) -> &[u8] {
         // The nearer of two source rows, and the other one.
         let near = self.plane.row(y / 2);
@@ -74,6 +75,7 @@ impl<'p> Upsampler<'p> {
 }
 
 /// Doubles a row: each sample three quarters, its neighbour one quarter.
+#[inline(always)]
 fn blend_wide(row: &[u8], out: &mut [u8]) {
     let blend =
         |near: u8, far: u8, round: u16| ((3 * u16::from(near) + u16::from(far) + round) >> 2) as u8;
@@ -88,6 +90,7 @@ fn blend_wide(row: &[u8], out: &mut [u8]) {
 }
 
 /// [`blend_wide`] of column sums, which are four times too large.
+#[inline(always)]
 fn blend_sums(sums: &[u16], out: &mut [u8]) {
     let (Some(&first), Some(&last)) = (sums.first(), sums.last()) else { return };
     let Some((start, inner)) = out.split_first_mut() else { return };

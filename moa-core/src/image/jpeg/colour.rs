@@ -46,6 +46,26 @@ fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     .map(|v| v.clamp(0, 255) as u8)
 }
 
+/// [`rgb`] for a row, by blocks of which each loop is simple enough for vectors.
+#[inline(always)]
+fn rgb_row([y, cb, cr]: [&[u8]; 3], pixels: &mut [[u8; 3]]) {
+    const WIDE: usize = 64;
+    let blocks = y.chunks(WIDE).zip(cb.chunks(WIDE)).zip(cr.chunks(WIDE));
+    for (((y, cb), cr), pixels) in blocks.zip(pixels.chunks_mut(WIDE)) {
+        let mut planes = [[0; WIDE]; 3];
+        let [r, g, b] = &mut planes;
+        let out = r.iter_mut().zip(g.iter_mut()).zip(b.iter_mut());
+        for (((r, g), b), ((&y, &cb), &cr)) in out.zip(y.iter().zip(cb).zip(cr)) {
+            [*r, *g, *b] = rgb(y, cb, cr);
+        }
+        for (((pixel, &r), &g), &b) in pixels.iter_mut().zip(&*r).zip(&*g).zip(&*b) {
+            pixel[0] = r;
+            pixel[1] = g;
+            pixel[2] = b;
+        }
+    }
+}
+
 /// Inks to RGB. Files store them inverted (the Adobe convention, which Pillow
 /// assumes for all), so 255 is no ink.
 fn without_ink(ink: [u8; 3], black: u8) -> [u8; 3] {
@@ -76,13 +96,12 @@ fn convert(picture: &Picture, colour: Colour) -> Rgb {
                 }
             }
             [a, b, c, rest @ ..] => {
-                let three = a.row(y).iter().zip(b.row(y)).zip(c.row(y));
+                let (a, b, c) = (a.row(y), b.row(y), c.row(y));
+                let three = a.iter().zip(b).zip(c);
                 let black = rest.first_mut().map_or(&[] as &[u8], |k| k.row(y));
                 let each = pixels.iter_mut().zip(three);
                 match colour {
-                    Colour::YCbCr => {
-                        each.for_each(|(pixel, ((&y, &cb), &cr))| *pixel = rgb(y, cb, cr));
-                    }
+                    Colour::YCbCr => rgb_row([a, b, c], pixels),
                     Colour::Cmyk => each.zip(black).for_each(|((pixel, ((&c, &m), &y)), &k)| {
                         *pixel = without_ink([c, m, y], k);
                     }),

@@ -4,7 +4,7 @@
 //! the two passes. The order is always width, then height, as in all Pillow
 //! releases before 13; newer ones swap it for some shapes.
 
-use super::simd::{transpose, vectorise};
+use super::simd::{transpose16, vectorise};
 use super::taps::{FIX, Interpolation, Taps};
 use super::{Rect, Rgb};
 
@@ -84,7 +84,7 @@ fn widths(rows: &[&[u8]], across: &Taps, middle: &mut [u8], stride: usize) {
                     None => line.iter_mut().zip(rest).for_each(|(to, &value)| *to = value),
                 }
             }
-            *block = transpose(square);
+            *block = transpose16(&square);
         }
         let pixels = strip.as_chunks::<3>().0;
         for ((first, weights), to) in across.lines().zip(mixed.as_chunks_mut::<3>().0) {
@@ -94,7 +94,7 @@ fn widths(rows: &[&[u8]], across: &Taps, middle: &mut [u8], stride: usize) {
             }
         }
         for (at, block) in mixed.as_chunks::<LANES>().0.iter().enumerate() {
-            let square = transpose(*block);
+            let square = transpose16(block);
             for (line, values) in lines.chunks_exact_mut(stride).zip(&square) {
                 let rest = line.get_mut(at * LANES..).unwrap_or_default();
                 match rest.first_chunk_mut() {

@@ -22,25 +22,42 @@ pub(super) use vectorise;
 /// What a closure of [`vectorise`] uses up.
 pub(super) struct Once;
 
-/// Swaps rows and columns: first bytes first.
+/// First bytes, second bytes and so on of both, one after the other.
 #[inline(always)]
-pub(super) fn transpose(mut rows: [[u8; 16]; 16]) -> [[u8; 16]; 16] {
-    // Each round pairs row i with row i + 8; four of them move every byte from
-    // (row, column) to (column, row).
-    for _ in 0..4 {
-        let mut next = [[0; 16]; 16];
-        for i in 0..8 {
-            let (a, b) = (rows[i], rows[i + 8]);
-            for j in 0..8 {
-                next[2 * i][2 * j] = a[j];
-                next[2 * i][2 * j + 1] = b[j];
-                next[2 * i + 1][2 * j] = a[8 + j];
-                next[2 * i + 1][2 * j + 1] = b[8 + j];
-            }
-        }
-        rows = next;
+pub(super) fn zip(a: &[u8; 16], b: &[u8; 16]) -> [[u8; 16]; 2] {
+    let mut out = [[0; 16]; 2];
+    for i in 0..8 {
+        out[0][2 * i] = a[i];
+        out[0][2 * i + 1] = b[i];
     }
-    rows
+    for i in 0..8 {
+        out[1][2 * i] = a[8 + i];
+        out[1][2 * i + 1] = b[8 + i];
+    }
+    out
+}
+
+/// Zips the first half of all bytes with the second: their places, as binary
+/// numbers, turn left by one digit.
+#[inline(always)]
+fn turn<const N: usize>(all: &[[u8; 16]; N]) -> [[u8; 16]; N] {
+    let mut next = [[0; 16]; N];
+    for i in 0..N / 2 {
+        [next[2 * i], next[2 * i + 1]] = zip(&all[i], &all[i + N / 2]);
+    }
+    next
+}
+
+/// Swaps rows and columns of 16 x 16 bytes.
+#[inline(always)]
+pub(super) fn transpose16(rows: &[[u8; 16]; 16]) -> [[u8; 16]; 16] {
+    turn(&turn(&turn(&turn(rows))))
+}
+
+/// Swaps rows and columns of 8 x 8 bytes.
+#[inline(always)]
+pub(super) fn transpose8(rows: &[[u8; 16]; 4]) -> [[u8; 16]; 4] {
+    turn(&turn(&turn(rows)))
 }
 
 #[cfg(test)]
@@ -48,7 +65,7 @@ mod tests {
     #[test]
     fn rows_become_columns() {
         let rows = std::array::from_fn(|i| std::array::from_fn(|j| (16 * i + j) as u8));
-        let turned = super::transpose(rows);
+        let turned = super::transpose16(&rows);
         for i in 0..16 {
             for j in 0..16 {
                 assert_eq!(turned[i][j], rows[j][i]);

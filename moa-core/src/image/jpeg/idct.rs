@@ -4,6 +4,8 @@
 //! libjpeg-turbo: the same integers as the factored form, but without overflow
 //! for any input, and the compiler turns them into 16-bit vector products.
 
+use super::super::simd::transpose8;
+
 const BITS: u32 = 13;
 /// Extra bits kept between the two passes.
 const EXTRA: u32 = 2;
@@ -70,9 +72,16 @@ pub(super) fn inverse(coefficients: &[i16; 64], steps: &[u16; 64], out: &mut [u8
         }
     }
     let rows = pass(&turned, BITS + EXTRA + 3);
-    for (i, line) in out.chunks_mut(stride).take(8).enumerate() {
-        for (j, sample) in line.iter_mut().take(8).enumerate() {
-            *sample = (rows[j][i] + 128).clamp(0, 255) as u8;
+    let mut samples = [[0; 16]; 4];
+    for (j, row) in rows.iter().enumerate() {
+        for (i, &value) in row.iter().enumerate() {
+            samples[j / 2][j % 2 * 8 + i] = (value + 128).clamp(0, 255) as u8;
+        }
+    }
+    let samples = transpose8(&samples);
+    for (line, row) in out.chunks_mut(stride).zip(samples.as_flattened().as_chunks::<8>().0) {
+        if let Some(line) = line.first_chunk_mut() {
+            *line = *row;
         }
     }
 }

@@ -13,6 +13,7 @@ mod normalise;
 mod preprocess;
 mod resize;
 mod simd;
+mod squeeze;
 mod taps;
 
 pub use crop::{Rect, center_crop, center_window, shorter_side};

@@ -4,17 +4,19 @@
 //! the two passes. The order is always width, then height, as in all Pillow
 //! releases before 13; newer ones swap it for some shapes.
 
-use super::simd::{transpose16, vectorise};
+use super::simd::vectorise;
+use super::squeeze::{LANES, widths};
 use super::taps::{FIX, Interpolation, Taps};
 use super::{Rect, Rgb};
 
 /// Rounds a weighted sum, which starts at one half, to a pixel value.
 #[inline(always)]
-fn round(sum: i32) -> u8 {
+pub(super) fn round(sum: i32) -> u8 {
     (sum >> FIX).clamp(0, 255) as u8
 }
 
-const HALF: i32 = 1 << (FIX - 1);
+/// Where weighted sums start.
+pub(super) const HALF: i32 = 1 << (FIX - 1);
 
 /// Resizes a whole image to `height` x `width`.
 pub fn resize(image: &Rgb, height: usize, width: usize, filter: Interpolation) -> Rgb {
@@ -48,77 +50,13 @@ pub fn resize_window(
     let stride = window.width * 3;
     let mut middle = vec![0; (end - first).next_multiple_of(LANES) * stride];
     let rows = image.data.chunks_exact(image.width * 3).skip(source.top + first).take(end - first);
-    let rows: Vec<&[u8]> =
-        rows.map(|row| row.get(source.left * 3..).unwrap_or_default()).collect();
+    let rows: Vec<&[u8]> = rows.map(|row| row.get(source.left * 3..).unwrap_or_default()).collect();
     vectorise!({
         widths(&rows, &across, &mut middle, stride);
         for ((top, weights), line) in down.lines().zip(out.data.chunks_exact_mut(stride)) {
             stack(middle.get((top - first) * stride..).unwrap_or_default(), weights, line);
         }
     });
-    out
-}
-
-/// Rows that the width pass handles at once.
-const LANES: usize = 16;
-
-/// One value of [`LANES`] rows.
-type Column = [u8; LANES];
-
-/// The width pass: turns rows on their side, so that neighbours in memory are
-/// mixed with the same weights, and back.
-#[inline(always)]
-fn widths(rows: &[&[u8]], across: &Taps, middle: &mut [u8], stride: usize) {
-    let start = across.firsts.iter().min().copied().unwrap_or(0);
-    let end = across.firsts.iter().max().copied().unwrap_or(0) + across.count;
-    let mut strip = vec![[0; LANES]; ((end - start) * 3).next_multiple_of(LANES)];
-    let mut mixed = vec![[0; LANES]; stride.next_multiple_of(LANES)];
-    for (rows, lines) in rows.chunks(LANES).zip(middle.chunks_exact_mut(LANES * stride)) {
-        for (at, block) in strip.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let from = start * 3 + at * LANES;
-            let mut square = [[0; LANES]; LANES];
-            for (line, row) in square.iter_mut().zip(rows) {
-                let rest = row.get(from..).unwrap_or_default();
-                match rest.first_chunk() {
-                    Some(values) => *line = *values,
-                    None => line.iter_mut().zip(rest).for_each(|(to, &value)| *to = value),
-                }
-            }
-            *block = transpose16(&square);
-        }
-        let pixels = strip.as_chunks::<3>().0;
-        for ((first, weights), to) in across.lines().zip(mixed.as_chunks_mut::<3>().0) {
-            let pixels = pixels.get(first - start..).unwrap_or_default();
-            for (channel, to) in to.iter_mut().enumerate() {
-                *to = blend(pixels, weights, channel);
-            }
-        }
-        for (at, block) in mixed.as_chunks::<LANES>().0.iter().enumerate() {
-            let square = transpose16(block);
-            for (line, values) in lines.chunks_exact_mut(stride).zip(&square) {
-                let rest = line.get_mut(at * LANES..).unwrap_or_default();
-                match rest.first_chunk_mut() {
-                    Some(to) => *to = *values,
-                    None => rest.iter_mut().zip(values).for_each(|(to, &value)| *to = value),
-                }
-            }
-        }
-    }
-}
-
-/// One channel of a pixel of [`LANES`] rows.
-#[inline(always)]
-fn blend(pixels: &[[Column; 3]], weights: &[i32], channel: usize) -> Column {
-    let mut sums = [HALF; LANES];
-    for (pixel, &weight) in pixels.iter().zip(weights) {
-        for (sum, &value) in sums.iter_mut().zip(&pixel[channel]) {
-            *sum += i32::from(value) * weight;
-        }
-    }
-    let mut out = [0; LANES];
-    for (to, &sum) in out.iter_mut().zip(&sums) {
-        *to = round(sum);
-    }
     out
 }
 

@@ -62,13 +62,24 @@ pub(super) fn transpose8(rows: &[[u8; 16]; 4]) -> [[u8; 16]; 4] {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn rows_become_columns() {
         let rows = std::array::from_fn(|i| std::array::from_fn(|j| (16 * i + j) as u8));
-        let turned = super::transpose16(&rows);
+        let turned = transpose16(&rows);
+        let small: [[u8; 16]; 4] = [rows[0], rows[1], rows[2], rows[3]];
+        let small_turned = transpose8(&small);
         for i in 0..16 {
             for j in 0..16 {
                 assert_eq!(turned[i][j], rows[j][i]);
+            }
+        }
+        for i in 0..8 {
+            for j in 0..8 {
+                let at = |i: usize, j: usize| (i / 2, i % 2 * 8 + j);
+                let ((a, b), (c, d)) = (at(i, j), at(j, i));
+                assert_eq!(small_turned[a][b], small[c][d]);
             }
         }
     }

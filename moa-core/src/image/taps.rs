@@ -69,18 +69,18 @@ impl Taps {
         let lines = start..start + lines;
         let lengths = lines.clone().map(range).map(|(first, end)| end.saturating_sub(first));
         let count = lengths.max().unwrap_or(0);
-        let (mut firsts, mut weights) = (Vec::new(), Vec::new());
-        for line in lines {
-            let (first, end) = range(line);
-            let raw = |k: usize| filter.weight((k as f64 - middle(line) + 0.5) * (1.0 / widen));
-            let sum: f64 = (first..end).map(raw).sum();
-            let fixed = |k: usize| {
-                let weight = raw(k) * (1.0 / sum);
-                (weight * f64::from(1 << FIX) + 0.5f64.copysign(weight)) as i32
-            };
+        let (mut firsts, mut weights) = (Vec::new(), vec![0; count * lines.len()]);
+        let (mut raw, scale) = (Vec::new(), 1.0 / widen);
+        for (line, weights) in lines.zip(weights.chunks_exact_mut(count.max(1))) {
+            let ((first, end), middle) = (range(line), middle(line));
+            raw.clear();
+            raw.extend((first..end).map(|k| filter.weight((k as f64 - middle + 0.5) * scale)));
+            let part = 1.0 / raw.iter().sum::<f64>();
             let padded = first.min(from - count);
-            let inside = |k: usize| if (first..end).contains(&k) { fixed(k) } else { 0 };
-            weights.extend((padded..padded + count).map(inside));
+            for (fixed, raw) in weights.iter_mut().skip(first - padded).zip(&raw) {
+                let weight = raw * part;
+                *fixed = (weight * f64::from(1 << FIX) + 0.5f64.copysign(weight)) as i32;
+            }
             firsts.push(padded);
         }
         Self { firsts, count, weights }

@@ -118,3 +118,21 @@ fn convert(picture: &Picture, colour: Colour) -> Rgb {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_converted_pixel_by_pixel() {
+        for width in [1, 63, 64, 200] {
+            let plane = |step: usize| -> Vec<u8> { (0..width).map(|x| (x * step) as u8).collect() };
+            let (y, cb, cr) = (plane(7), plane(31), plane(113));
+            let mut pixels = vec![[0; 3]; width];
+            rgb_row([&y, &cb, &cr], &mut pixels);
+            for (x, pixel) in pixels.iter().enumerate() {
+                assert_eq!(*pixel, rgb(y[x], cb[x], cr[x]));
+            }
+        }
+    }
+}

@@ -1,37 +1,10 @@
 //! Huffman tables.
 
-use super::{Fault, bits::Bits};
-
-/// Codes up to this length are found by one table look-up.
-const FAST: u32 = 10;
-
-/// What [`FAST`] leading bits say; all zero for longer codes.
-#[derive(Clone, Copy)]
-pub(super) struct Entry(u32);
-
-impl Entry {
-    fn new(symbol: u8, length: u32, value: i32) -> Self {
-        Self((value as u32) << 16 | u32::from(symbol) << 8 | length)
-    }
-
-    /// The coefficient, if code and value lie within the leading bits. 0 if not.
-    #[inline(always)]
-    pub(super) fn value(self) -> i16 {
-        (self.0 >> 16) as i16
-    }
-
-    /// The zeros before the value.
-    #[inline(always)]
-    pub(super) fn run(self) -> usize {
-        (self.0 >> 12 & 15) as usize
-    }
-
-    /// How many bits the code takes, and the value if there is one.
-    #[inline(always)]
-    pub(super) fn length(self) -> u32 {
-        self.0 & 255
-    }
-}
+use super::{
+    Fault,
+    bits::Bits,
+    entry::{Entry, FAST, fill},
+};
 
 /// A decoding table.
 pub(super) struct Table {
@@ -48,7 +21,7 @@ impl Table {
     /// order of their codes. With `values`, symbols tell zeros and the length of a value.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8], values: bool) -> Result<Self, Fault> {
         let mut table = Self {
-            fast: [Entry(0); 1 << FAST],
+            fast: [Entry::default(); 1 << FAST],
             limit: [0; 17],
             offset: [0; 17],
             symbols: symbols.to_vec(),
@@ -85,11 +58,9 @@ impl Table {
     pub(super) fn symbol(&self, bits: &mut Bits) -> Result<u8, Fault> {
         bits.refill();
         let entry = self.glance(bits);
-        let symbol = (entry.0 >> 8) as u8;
-        if entry.0 != 0 {
-            let value = if entry.value() == 0 { 0 } else { u32::from(symbol & 15) };
-            bits.skip(entry.length() - value);
-            return Ok(symbol);
+        if entry.length() != 0 {
+            bits.skip(entry.code_length());
+            return Ok(entry.symbol());
         }
         let (symbol, length) = self.long_symbol(*bits)?;
         bits.skip(length);
@@ -114,28 +85,6 @@ impl Table {
     }
 }
 
-/// Entries of all leading bits that start with one code of `length` bits.
-fn fill<'e>(
-    same: impl Iterator<Item = &'e mut Entry>,
-    symbol: u8,
-    length: u32,
-    values: bool,
-) {
-    let size = u32::from(symbol & 15);
-    let left = FAST - length;
-    let inside = values && (1..=left).contains(&size);
-    for (rest, entry) in same.enumerate() {
-        *entry = if inside {
-            let value = (rest as u32 >> (left - size)) as i32;
-            let negative = value < 1 << (size - 1);
-            let value = if negative { value - (1 << size) + 1 } else { value };
-            Entry::new(symbol, length + size, value)
-        } else {
-            Entry::new(symbol, length, 0)
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +99,37 @@ mod tests {
         let mut bits = Bits::new(&data, 0);
         let got: Vec<u8> = (0..4).map(|_| table.symbol(&mut bits).unwrap()).collect();
         assert_eq!(got, [7, 8, 10, 7]);
+    }
+
+    /// Every window of bits, at a glance and step by step.
+    #[test]
+    fn values_at_a_glance() {
+        let mut counts = [0u8; 16];
+        (counts[1], counts[2], counts[3], counts[8]) = (1, 2, 3, 2);
+        let symbols = [0x01, 0x00, 0x12, 0xF0, 0x35, 0x08, 0x47, 0x21];
+        let fast = Table::new(&counts, &symbols, true).unwrap();
+        let slow = Table::new(&counts, &symbols, false).unwrap();
+        let mut seen = 0;
+        for window in 0..1u32 << 16 {
+            let data = (window << 16 | 0x5A5A).to_be_bytes();
+            let (mut a, mut b) = (Bits::new(&data, 0), Bits::new(&data, 0));
+            a.refill();
+            let entry = fast.glance(&a);
+            let (symbol, again) = (slow.symbol(&mut b), fast.symbol(&mut a));
+            assert_eq!(symbol, again);
+            assert_eq!(a.peek(9), b.peek(9));
+            if entry.value() != 0 {
+                let symbol = symbol.unwrap();
+                assert_eq!(entry.run(), usize::from(symbol >> 4));
+                assert_eq!(i32::from(entry.value()), b.signed(u32::from(symbol & 15)));
+                let mut c = Bits::new(&data, 0);
+                c.refill();
+                c.skip(entry.length());
+                assert_eq!(c.peek(9), b.peek(9));
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
     }
 
     #[test]

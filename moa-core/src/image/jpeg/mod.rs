@@ -11,7 +11,9 @@
 //! sense is an error, so a damaged file never trains a model unnoticed.
 
 mod bits;
+mod coder;
 mod colour;
+mod entry;
 mod header;
 mod huffman;
 mod idct;

@@ -1,11 +1,6 @@
 //! Progressive coding: a scan refines some coefficients of every block.
 
-use super::{
-    Fault,
-    bits::Bits,
-    header::ZIGZAG,
-    scan::{Coder, Scan},
-};
+use super::{Fault, bits::Bits, coder::Coder, header::ZIGZAG, scan::Scan};
 
 /// Reads what `scan` says about one block. `run` is the number of further
 /// blocks known to have nothing left in this scan.

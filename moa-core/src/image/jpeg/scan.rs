@@ -1,11 +1,11 @@
-//! One scan: which components it holds, its units, and sequential coding.
+//! One scan: which components it holds, and its units.
 
 use super::super::simd::vectorise;
 use super::{
     Fault,
     bits::Bits,
-    header::{Frame, Tables, ZIGZAG},
-    huffman::Table,
+    coder::Coder,
+    header::{Frame, Tables},
     picture::{Picture, Plane},
     progressive,
 };
@@ -58,66 +58,6 @@ impl Scan {
     }
 }
 
-/// What the coding of a block needs besides the bits.
-pub(super) struct Coder<'t> {
-    dc: Option<&'t Table>,
-    pub(super) ac: Option<&'t Table>,
-    /// The previous block's first coefficient.
-    prediction: i32,
-}
-
-const NO_TABLE: Fault = Fault::Damaged("a Huffman table is missing");
-
-impl Coder<'_> {
-    /// The first coefficient: its difference to the previous block's.
-    #[inline(always)]
-    pub(super) fn first(&mut self, bits: &mut Bits) -> Result<i32, Fault> {
-        let length = self.dc.ok_or(NO_TABLE)?.symbol(bits)?;
-        if length > 15 {
-            return Err(Fault::Damaged("a coefficient is out of range"));
-        }
-        self.prediction = self.prediction.wrapping_add(bits.signed(length.into()));
-        Ok(self.prediction)
-    }
-
-    /// A whole block of a sequential file; gives the zigzag place of the last value.
-    #[inline(always)]
-    fn block(&mut self, reader: &mut Bits, block: &mut [i16; 64]) -> Result<usize, Fault> {
-        const FULL: Fault = Fault::Damaged("a block has too many values");
-        // A copy can stay in registers.
-        let mut bits = *reader;
-        block[0] = self.first(&mut bits)? as i16;
-        let ac = self.ac.ok_or(NO_TABLE)?;
-        let (mut k, mut last) = (1, 0);
-        while k < 64 {
-            bits.refill();
-            let entry = ac.glance(&bits);
-            let (run, value) = if entry.value() != 0 {
-                bits.skip(entry.length());
-                (entry.run(), entry.value())
-            } else {
-                let symbol = ac.symbol(&mut bits)?;
-                let (run, length) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-                if length == 0 {
-                    if run == 15 {
-                        k += 16;
-                        continue;
-                    }
-                    break;
-                }
-                (run, bits.signed(length) as i16)
-            };
-            k += run;
-            let place = ZIGZAG.get(k).ok_or(FULL)?;
-            block[usize::from(place & 63)] = value;
-            last = k;
-            k += 1;
-        }
-        *reader = bits;
-        Ok(last)
-    }
-}
-
 /// Reads a scan into `picture` and returns where it ends.
 pub(super) fn read(
     scan: &Scan,
@@ -139,10 +79,9 @@ fn units(
     position: usize,
 ) -> Result<usize, Fault> {
     let mut bits = Bits::new(data, position);
-    let coder = |part: &Part| Coder {
-        dc: tables.dc.get(part.dc).and_then(Option::as_ref),
-        ac: tables.ac.get(part.ac).and_then(Option::as_ref),
-        prediction: 0,
+    let coder = |part: &Part| {
+        let dc = tables.dc.get(part.dc).and_then(Option::as_ref);
+        Coder::new(dc, tables.ac.get(part.ac).and_then(Option::as_ref))
     };
     let mut coders: Vec<Coder> = scan.parts.iter().map(coder).collect();
     let Picture { frame, planes } = picture;
@@ -157,7 +96,7 @@ fn units(
     for unit in 0..units_x * units_y {
         if tables.restart_interval > 0 && unit > 0 && unit % tables.restart_interval == 0 {
             bits.restart(((unit / tables.restart_interval - 1) % 8) as u8)?;
-            coders.iter_mut().for_each(|coder| coder.prediction = 0);
+            coders.iter_mut().for_each(Coder::restart);
             run = 0;
         }
         let (unit_x, unit_y) = (unit % units_x, unit / units_x);

@@ -87,7 +87,7 @@ def check(args, shared):
     gaps = [numpy.abs(mine - apply(data).numpy()) for mine, data in zip(ours, files)]
     levels = max(float(gap.max()) for gap in gaps) * 255 * min(STD)
     same = sum(float(gap.max()) < 1e-5 for gap in gaps)
-    print(f"{len(files)} images, {same} as Pillow's, the others up to {levels:.1f} levels of 255 off", flush=True)
+    print(f"{same} of {len(files)} images as Pillow's, at most {levels:.1f} levels of 255 off", flush=True)
     if levels > 2:
         raise SystemExit("the inputs differ")
 

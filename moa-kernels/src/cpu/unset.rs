@@ -7,6 +7,7 @@ use super::Real;
 /// `len` elements that the caller overwrites, all of them, before anything reads
 /// them: clearing a large result first costs as much as filling it. Debug builds
 /// fill it with NaN, which no test would miss.
+#[expect(clippy::uninit_vec, reason = "that is the point; see the comment on safety")]
 pub fn unset<T: Real>(len: usize) -> Vec<T> {
     if cfg!(debug_assertions) {
         return vec![T::from_f64(f64::NAN); len];

@@ -33,19 +33,19 @@ impl<'t> Coder<'t> {
         Ok(self.prediction)
     }
 
-    /// A whole block of a sequential file; gives the zigzag place of the last value.
+    /// A whole block of a sequential file; true if it is flat.
     #[inline(always)]
     pub(super) fn block(
         &mut self,
         reader: &mut Bits,
         block: &mut [i16; 64],
-    ) -> Result<usize, Fault> {
+    ) -> Result<bool, Fault> {
         const FULL: Fault = Fault::Damaged("a block has too many values");
         // A copy can stay in registers.
         let mut bits = *reader;
         block[0] = self.first(&mut bits)? as i16;
         let ac = self.ac.ok_or(NO_TABLE)?;
-        let (mut k, mut last) = (1, 0);
+        let (mut k, mut flat) = (1, true);
         while k < 64 {
             bits.refill();
             let entry = ac.glance(&bits);
@@ -67,10 +67,10 @@ impl<'t> Coder<'t> {
             k += run;
             let place = ZIGZAG.get(k).ok_or(FULL)?;
             block[usize::from(place & 63)] = value;
-            last = k;
+            flat = false;
             k += 1;
         }
         *reader = bits;
-        Ok(last)
+        Ok(flat)
     }
 }

@@ -111,8 +111,8 @@ fn units(
                     progressive::block(scan, coder, &mut run, &mut bits, block)?;
                 } else {
                     let mut block = [0; 64];
-                    let last = coder.block(&mut bits, &mut block)?;
-                    plane.put_block(x, y, &block, last == 0);
+                    let flat = coder.block(&mut bits, &mut block)?;
+                    plane.put_block(x, y, &block, flat);
                 }
             }
         }

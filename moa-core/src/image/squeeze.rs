@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn as_value_by_value() {
         for (width, to, height) in [(1, 3, 1), (9, 5, 16), (40, 64, 17), (131, 40, 33)] {
-            let data: Vec<u8> = (0..width * 3 * height).map(|i| (i * i * 31 >> 3) as u8).collect();
+            let data: Vec<u8> =
+                (0..width * 3 * height).map(|i| ((i * i * 31) >> 3) as u8).collect();
             let rows: Vec<&[u8]> = data.chunks_exact(width * 3).collect();
             for (start, columns) in [(0, to), (to / 3, to / 2)] {
                 let across = Taps::new(width, to, start, columns, Interpolation::Bicubic);

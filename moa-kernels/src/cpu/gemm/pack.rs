@@ -18,12 +18,14 @@ pub enum Source {
 
 /// The best source of rows for `panels` panels.
 pub fn source(a: &View<'_, f32>, panels: usize) -> Source {
-    // What lies 4096 bytes apart shares one set of the cache, which has too few places.
     match (a.row_stride, a.col_stride) {
-        (rows, 1) if !rows.is_multiple_of(1024) => Source::Itself,
+        // A copy pays off over some panels. Without: rows that are 4096 bytes apart share one
+        // set of the cache, which has too few places.
+        (rows, 1) if panels <= 4 && !rows.is_multiple_of(1024) => Source::Itself,
         (_, 1) => Source::Tile,
-        // Transposed: a step jumps, which only hurts beyond the second-level cache.
+        // Rows are contiguous.
         (1, _) if a.rows <= 2 * ROWS => Source::Itself,
+        // Transposed: a step jumps, which only hurts beyond the second-level cache.
         (1, cols) if panels <= 2 && a.rows * a.cols <= 1 << 17 && !cols.is_multiple_of(256) => {
             Source::Itself
         }
@@ -33,24 +35,28 @@ pub fn source(a: &View<'_, f32>, panels: usize) -> Source {
 
 /// Elements of a copy of one tile.
 pub fn tile_len(depth: usize) -> usize {
-    ROWS * (depth + LANES)
+    depth * LANES
 }
 
-/// Copies rows `start..start + count` of `a`, which are contiguous, and returns the
-/// distance between the copies in `to`, which has [`tile_len`] elements.
-pub fn tile(
+/// Copies rows `start..start + count` of `a`, whose rows are contiguous: [`LANES`] rows of
+/// each step after the other, which is what a tile reads fastest.
+///
+/// # Safety
+/// The machine has AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub unsafe fn tile(
     a: &View<'_, f32>,
     steps: Range<usize>,
     start: usize,
     count: usize,
     to: &mut [f32],
-) -> usize {
-    let stride = steps.len() + LANES;
-    for (row, to) in to.chunks_exact_mut(stride).take(count).enumerate() {
-        let from = &a.data[(start + row) * a.row_stride..][steps.clone()];
-        to[..steps.len()].copy_from_slice(from);
+) {
+    assert!(to.len() >= tile_len(steps.len()) && start + count <= a.rows);
+    let from = a.data.as_ptr().wrapping_add(start * a.row_stride + steps.start);
+    // SAFETY: `count` rows of `steps.len()` neighbours exist; `to` is long enough.
+    unsafe {
+        transpose(from, a.row_stride, count, steps.len(), to.as_mut_ptr(), LANES, LANES);
     }
-    stride
 }
 
 /// Copies the row tiles `tiles` of `a`; the copy of a tile holds [`LANES`] rows, of each

@@ -210,7 +210,9 @@ impl<'a> Stage<'a> {
                 Source::Tile => {
                     let own;
                     (own, free) = std::mem::take(&mut free).split_at_mut(pack::tile_len(depth));
-                    (own.as_ptr(), pack::tile(view, steps, row, count, own), 1)
+                    // SAFETY: the machine has AVX-512F (`suits`).
+                    unsafe { pack::tile(view, steps, row, count, own) };
+                    (own.as_ptr(), 1, LANES)
                 }
                 Source::Whole => (whole.all()[row / ROWS * depth * LANES..].as_ptr(), 1, LANES),
             };

@@ -106,9 +106,9 @@ pub struct Place {
 }
 
 /// Steps between two fetches.
-const STEPS: usize = 8;
+const STEPS: usize = 8; // a multiple of the steps that are unrolled
 /// Steps that the elements of `b` are fetched ahead.
-const NEXT: usize = 12;
+const NEXT: usize = 8;
 
 /// Computes one tile.
 ///
@@ -131,18 +131,75 @@ pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahea
     dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
 }
 
-/// Repeats a block for every row `I` of `R`. A loop of this length would stay one, with
-/// its sums in memory.
-macro_rules! each_row {
-    ($row:ident => $block:block) => {
-        each_row!(@ $row $block; 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
-    };
-    (@ $row:ident $block:block; $($number:literal)*) => {$(
-        if $number < R {
-            const $row: usize = $number;
+/// Repeats a block for every number `N` of a list that is below a bound. A loop of this
+/// length would stay one, with its sums in memory.
+macro_rules! each {
+    ($number:ident < $bound:ident in [$($value:literal)*] $block:block) => {$(
+        if $value < $bound {
+            const $number: usize = $value;
             $block
         }
     )*};
+}
+
+/// Takes `count` steps, a multiple of `UNROLL`. Where the strides are constants, what
+/// is left beside multiply-adds and loads is next to nothing: the processor may share
+/// its slots with somebody else.
+///
+/// # Safety
+/// As of [`tile`].
+#[inline(always)] // into what has the target feature
+unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
+    sums: &mut [[__m512; C]; R],
+    s: &mut Segment,
+    count: usize,
+    (row_stride, col_stride, b_stride): (usize, usize, usize),
+) {
+    // Rows in threes: an address is then one of these and 0, 1 or 2 times one register,
+    // which instructions compute on the way.
+    let mut rows: [*const f32; ROWS.div_ceil(3)] =
+        from_fn(|group| s.a.wrapping_add(3 * group * row_stride));
+    if row_stride != 1 {
+        for row in &mut rows {
+            // SAFETY: does nothing, but the compiler cannot tell that one is the sum of
+            // another and something, and compute it anew in every step.
+            unsafe {
+                std::arch::asm!(
+                    "/* {0} */",
+                    inout(reg) * row,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
+        }
+    }
+    let mut b = s.b;
+    for _ in 0..count / UNROLL {
+        each!(K < UNROLL in [0 1 2 3] {
+            // SAFETY: the caller's.
+            let bs: [__m512; C] = from_fn(|j| unsafe {
+                _mm512_loadu_ps(b.wrapping_add(K * b_stride + j * LANES))
+            });
+            for j in 0..C {
+                let ahead = b.wrapping_add((K + NEXT) * b_stride + j * LANES);
+                // SAFETY: fetching ahead is allowed for any address.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+            }
+            each!(I < R in [0 1 2 3 4 5 6 7 8 9 10 11 12 13] {
+                let a = rows[I / 3].wrapping_add(I % 3 * row_stride + K * col_stride);
+                // SAFETY: the caller's.
+                unsafe {
+                    let a = _mm512_set1_ps(*a);
+                    for (sum, &b) in sums[I].iter_mut().zip(&bs) {
+                        *sum = _mm512_fmadd_ps(a, b, *sum);
+                    }
+                }
+            });
+        });
+        rows = rows.map(|row| row.wrapping_add(UNROLL * col_stride));
+        b = b.wrapping_add(UNROLL * b_stride);
+    }
+    s.a = s.a.wrapping_add(count * col_stride);
+    s.b = b;
 }
 
 #[target_feature(enable = "avx512f")]
@@ -179,34 +236,23 @@ unsafe fn sized<const R: usize, const C: usize>(
             })
         }
     };
-    for s in segments {
-        // Rows in threes: their addresses are then a pointer and 0, 1 or 2 times one
-        // register, which instructions compute on the way.
-        let mut rows: [*const f32; ROWS.div_ceil(3)] =
-            from_fn(|group| s.a.wrapping_add(3 * group * s.row_stride));
-        let mut b = s.b;
-        let mut left = s.depth;
+    for segment in segments {
+        let (mut s, mut left) = (*segment, segment.depth);
         while left > 0 {
-            let steps = left.min(STEPS);
-            left -= steps;
+            let count = left.min(STEPS);
+            left -= count;
             ahead.fetch();
-            for _ in 0..steps {
-                for j in 0..C {
-                    // Rows far apart are not foreseen either.
-                    let ahead = b.wrapping_add(NEXT * s.b_stride + j * LANES);
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                }
-                let bs: [__m512; C] =
-                    from_fn(|j| unsafe { _mm512_loadu_ps(b.wrapping_add(j * LANES)) });
-                each_row!(I => {
-                    let a = unsafe { *rows[I / 3].wrapping_add(I % 3 * s.row_stride) };
-                    let a = _mm512_set1_ps(a);
-                    for (sum, &b) in sums[I].iter_mut().zip(&bs) {
-                        *sum = _mm512_fmadd_ps(a, b, *sum);
+            let strides = (s.row_stride, s.col_stride, s.b_stride);
+            unsafe {
+                match strides {
+                    (rows, 1, COLS) if count == STEPS => {
+                        steps::<R, C, 4>(&mut sums, &mut s, STEPS, (rows, 1, COLS));
                     }
-                });
-                rows = rows.map(|row| row.wrapping_add(s.col_stride));
-                b = b.wrapping_add(s.b_stride);
+                    (1, LANES, COLS) if count == STEPS => {
+                        steps::<R, C, 4>(&mut sums, &mut s, STEPS, (1, LANES, COLS));
+                    }
+                    _ => steps::<R, C, 1>(&mut sums, &mut s, count, strides),
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Elements of the panels of a task: 3/4 MiB of the second-level cache.
-const PANELS: usize = 3 << 16;
+/// Elements of the panels of a task: 1.1 MiB of the second-level cache.
+const PANELS: usize = 9 << 15;
 /// Rows of a task, at least: copying the panels then costs little.
 const ROWS_MIN: usize = 28 * ROWS;
 /// Row tiles that are copied in one go.

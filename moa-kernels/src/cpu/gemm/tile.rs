@@ -159,19 +159,6 @@ unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
     // which instructions compute on the way.
     let mut rows: [*const f32; ROWS.div_ceil(3)] =
         from_fn(|group| s.a.wrapping_add(3 * group * row_stride));
-    if row_stride != 1 {
-        for row in &mut rows {
-            // SAFETY: does nothing, but the compiler cannot tell that one is the sum of
-            // another and something, and compute it anew in every step.
-            unsafe {
-                std::arch::asm!(
-                    "/* {0} */",
-                    inout(reg) * row,
-                    options(nomem, nostack, preserves_flags)
-                );
-            }
-        }
-    }
     let mut b = s.b;
     for _ in 0..count / UNROLL {
         each!(K < UNROLL in [0 1 2 3] {

@@ -44,6 +44,9 @@ mod routed;
 pub mod router;
 pub mod routing;
 
+#[doc(hidden)]
+pub use {cpu::simd::Once, pulp};
+
 /// True if every operation runs on a device.
 pub fn supports(device: &candle_core::Device) -> bool {
     device.is_cpu()

@@ -2,6 +2,7 @@
 
 use crate::cpu::{Into, Threads, View, gemm, product};
 use crate::cpu::{by_float, column_sums, data, element, tensor, unset, with_data};
+use crate::router::{Shared, forward_joint, gathered};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// Applies a linear layer to the last dimension of `x`.
@@ -15,6 +16,15 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 /// # Errors
 /// If the shapes do not fit or the type is neither `f32` nor `f64`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    apply(x, weight, bias, Linear::default())
+}
+
+pub(crate) fn apply(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    op: Linear,
+) -> Result<Tensor> {
     let (out, width) = weight.dims2()?;
     if x.dims().last() != Some(&width) || bias.is_some_and(|b| b.dims() != [out]) {
         candle_core::bail!(
@@ -26,12 +36,19 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Linear),
-        None => x.apply_op2(&weight, Linear),
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
+        None => x.apply_op2(&weight, op),
     }
 }
 
-struct Linear;
+/// The operation. As a router's projection it shares work with the routed layer of the
+/// same tokens.
+#[derive(Default)]
+pub(crate) struct Linear {
+    /// More rows of the weight, whose results `shared` keeps; only without a bias.
+    pub downs: Option<Tensor>,
+    pub shared: Shared,
+}
 
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
@@ -62,7 +79,7 @@ impl CustomOp3 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw) = backward(x, w, dy)?;
+        let (dx, dw) = self.backward(x, w, dy)?;
         let db = if b.track_op() { Some(sum_rows(dy, b)?) } else { None };
         Ok((dx, dw, db))
     }
@@ -81,7 +98,11 @@ impl CustomOp2 for Linear {
         lw: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_float!(x.dtype(), "linear", T => {
-            let y = forward::<T>(data(x, lx)?, data(w, lw)?, None, lw.dims()[0]);
+            let (x, w) = (data::<T>(x, lx)?, data(w, lw)?);
+            let y = match &self.downs {
+                Some(downs) => forward_joint(x, w, downs, &self.shared)?,
+                None => forward(x, w, None, lw.dims()[0]),
+            };
             Ok(element(y, out_shape(lx, lw)))
         })
     }
@@ -93,7 +114,7 @@ impl CustomOp2 for Linear {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        backward(x, w, dy)
+        self.backward(x, w, dy)
     }
 }
 
@@ -141,24 +162,34 @@ pub(crate) fn input_grad<T: crate::cpu::Real>(dy: &[T], w: &[T], out: usize) -> 
     product(Into::Set, &terms, Threads::All)
 }
 
-fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (out, width) = w.dims2()?;
-    let rows = x.elem_count() / width.max(1);
-    by_float!(x.dtype(), "linear", T => with_data::<T, _>(dy, |dy_| {
-        let g = View::new(dy_, rows, out);
-        let mut dx = None;
-        if x.track_op() {
-            dx = Some(tensor(with_data(w, |w| Ok(input_grad(dy_, w, out)))?, x.shape(), x)?);
-        }
-        let mut dw = None;
-        if w.track_op() {
-            let grad = with_data(x, |x| {
-                Ok(product(Into::Set, &[(g.t(), View::new(x, rows, width))], Threads::All))
-            })?;
-            dw = Some(tensor(grad, (out, width), w)?);
-        }
-        Ok((dx, dw))
-    }))
+impl Linear {
+    fn backward(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (out, width) = w.dims2()?;
+        let rows = x.elem_count() / width.max(1);
+        let owed = self.shared.take().unwrap_or_default();
+        by_float!(x.dtype(), "linear", T => with_data::<T, _>(dy, |dy| {
+            let g = View::new(dy, rows, out);
+            let mut dx = None;
+            if x.track_op() {
+                let sizes = (rows, width);
+                let grad = with_data(w, |w| gathered(g, View::new(w, out, width), sizes, &owed))?;
+                dx = Some(tensor(grad, x.shape(), x)?);
+            }
+            let mut dw = None;
+            if w.track_op() {
+                let grad = with_data(x, |x| {
+                    Ok(product(Into::Set, &[(g.t(), View::new(x, rows, width))], Threads::All))
+                })?;
+                dw = Some(tensor(grad, (out, width), w)?);
+            }
+            Ok((dx, dw))
+        }))
+    }
 }
 
 /// The gradient of a bias: `dy` summed over all but its last dimension.

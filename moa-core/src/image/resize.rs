@@ -4,10 +4,10 @@
 //! the two passes. The order is always width, then height, as in all Pillow
 //! releases before 13; newer ones swap it for some shapes.
 
-use super::simd::vectorise;
 use super::squeeze::{LANES, widths};
 use super::taps::{FIX, Interpolation, Taps};
 use super::{Rect, Rgb};
+use moa_kernels::vectorise;
 
 /// Rounds a weighted sum, which starts at one half, to a pixel value.
 #[inline(always)]

@@ -1,26 +1,4 @@
-//! Loops compiled for the machine that they run on.
-
-/// Runs a block in which the compiler may use the widest vectors of this machine
-/// instead of those that every machine has. Only what is inlined into the block
-/// profits. All arithmetic here is on integers: the results are the same anywhere.
-macro_rules! vectorise {
-    ($body:expr) => {{
-        let once = $crate::image::simd::Once;
-        // A closure that may be called twice would be called through a shim which is
-        // not inlined, hence one that uses something up.
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let _once = once;
-                $body
-            },
-        )
-    }};
-}
-pub(super) use vectorise;
-
-/// What a closure of [`vectorise`] uses up.
-pub(super) struct Once;
+//! Bytes turned and zipped in registers.
 
 /// First bytes, second bytes and so on of both, one after the other.
 #[inline(always)]

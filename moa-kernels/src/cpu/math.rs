@@ -4,7 +4,7 @@
 //! into vector code; the `f64` ones are `libm`'s. Neither depends on the
 //! platform's mathematics library.
 
-use super::gemm::{Into, Threads, View};
+use super::gemm::{Into, Term, Threads};
 use candle_core::WithDType;
 use std::ops::Neg;
 
@@ -22,7 +22,7 @@ pub trait Real: WithDType + Neg<Output = Self> {
         _dst: &mut [Self],
         _dst_stride: usize,
         _into: Into<'_, Self>,
-        _terms: &[(View<'_, Self>, View<'_, Self>)],
+        _terms: &[Term<'_, Self>],
         _threads: Threads,
     ) -> bool {
         false
@@ -57,7 +57,7 @@ impl Real for f32 {
         dst: &mut [Self],
         stride: usize,
         into: Into<'_, Self>,
-        terms: &[(View<'_, Self>, View<'_, Self>)],
+        terms: &[Term<'_, Self>],
         threads: Threads,
     ) -> bool {
         use super::gemm::packed::{run, suits};

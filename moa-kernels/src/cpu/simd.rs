@@ -6,13 +6,15 @@
 /// The bits are the same whatever the machine: Rust neither reorders sums nor
 /// fuses products with them. Only what is inlined into the block profits, so calls
 /// of rayon stand outside of it.
+#[doc(hidden)] // for moa-core, which decodes images
+#[macro_export]
 macro_rules! vectorise {
     ($body:expr) => {{
-        let once = $crate::cpu::simd::Once;
+        let once = $crate::Once;
         // The attribute holds only where the closure itself is called. What may be
         // called twice is called through a shim instead, which is not inlined: hence
         // a closure that uses something up.
-        pulp::Arch::new().dispatch(
+        $crate::pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 let _once = once;
@@ -21,7 +23,8 @@ macro_rules! vectorise {
         )
     }};
 }
-pub(crate) use vectorise;
+pub(crate) use crate::vectorise;
 
 /// What a closure of [`vectorise`] uses up.
-pub(crate) struct Once;
+#[doc(hidden)]
+pub struct Once;

@@ -5,7 +5,7 @@
 mod cpu;
 mod project;
 
-pub(crate) use project::Owed;
+pub(crate) use project::{Owed, forward_joint, gathered};
 pub use project::{Shared, project};
 
 use crate::cpu::{by_float, data, element, tensor, with_data};

@@ -1,11 +1,12 @@
 //! Samples to RGB: the conversions of `jdcolor.c` and Pillow's `cmyk2rgb`.
 
-use super::super::{Rgb, simd::vectorise};
+use super::super::Rgb;
 use super::{
     header::{Frame, Tables},
     picture::Picture,
     upsample::Upsampler,
 };
+use moa_kernels::vectorise;
 
 /// What the components of a file mean.
 #[derive(Clone, Copy)]

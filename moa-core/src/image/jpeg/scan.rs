@@ -1,6 +1,5 @@
 //! One scan: which components it holds, and its units.
 
-use super::super::simd::vectorise;
 use super::{
     Fault,
     bits::Bits,
@@ -9,6 +8,7 @@ use super::{
     picture::{Picture, Plane},
     progressive,
 };
+use moa_kernels::vectorise;
 
 /// A component in a scan.
 pub(super) struct Part {

@@ -26,6 +26,9 @@ pub use view::View;
 use super::Real;
 use rayon::prelude::*;
 
+/// One product of a sum.
+pub type Term<'a, T> = (View<'a, T>, View<'a, T>);
+
 /// What a sum of products starts from.
 #[derive(Clone, Copy)]
 pub enum Into<'a, T> {
@@ -60,7 +63,7 @@ pub fn gemm<T: Real>(
     dst: &mut [T],
     dst_stride: usize,
     into: Into<'_, T>,
-    terms: &[(View<'_, T>, View<'_, T>)],
+    terms: &[Term<'_, T>],
     threads: Threads,
 ) {
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
@@ -85,11 +88,7 @@ pub fn gemm<T: Real>(
 }
 
 /// [`gemm`] as new memory, without gaps.
-pub fn product<T: Real>(
-    into: Into<'_, T>,
-    terms: &[(View<'_, T>, View<'_, T>)],
-    threads: Threads,
-) -> Vec<T> {
+pub fn product<T: Real>(into: Into<'_, T>, terms: &[Term<'_, T>], threads: Threads) -> Vec<T> {
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
     let mut dst = match into {
         Into::Add => vec![T::zero(); m * n],
@@ -104,7 +103,7 @@ fn general<T: Real>(
     dst: &mut [T],
     dst_stride: usize,
     into: Into<'_, T>,
-    terms: &[(View<'_, T>, View<'_, T>)],
+    terms: &[Term<'_, T>],
     threads: Threads,
 ) {
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);

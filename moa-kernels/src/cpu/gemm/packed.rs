@@ -5,7 +5,7 @@
 //! weight is then read where it is, once, and the few rows are what is copied.
 
 use super::stage::Stage;
-use super::{Into, Threads, View};
+use super::{Into, Term, Threads};
 use crate::cpu::Scattered;
 use std::ops::Range;
 
@@ -23,12 +23,9 @@ pub struct Job<'a> {
     pub dst: Scattered<'a, f32>,
     pub stride: usize,
     pub into: Into<'a, f32>,
-    pub terms: &'a [Term<'a>],
+    pub terms: &'a [Term<'a, f32>],
     pub flipped: bool,
 }
-
-/// One product of the sum.
-pub type Term<'a> = (View<'a, f32>, View<'a, f32>);
 
 /// Part of one term.
 pub struct Part {
@@ -37,13 +34,13 @@ pub struct Part {
 }
 
 /// True if this is the faster way, and possible on this machine.
-pub fn suits(terms: &[Term<'_>]) -> bool {
+pub fn suits(terms: &[Term<'_, f32>]) -> bool {
     // With fewer rows, copying `b` costs more than it brings.
     (terms[0].0.rows >= 8 || terms[0].0.rows >= 4 && flips(terms))
         && is_x86_feature_detected!("avx512f")
 }
 
-fn flips(terms: &[Term<'_>]) -> bool {
+fn flips(terms: &[Term<'_, f32>]) -> bool {
     let (a, b) = &terms[0];
     a.rows <= FEW && 4 * a.rows <= b.cols && b.row_stride == 1
 }
@@ -53,7 +50,7 @@ pub fn run(
     dst: &mut [f32],
     stride: usize,
     into: Into<'_, f32>,
-    terms: &[Term<'_>],
+    terms: &[Term<'_, f32>],
     threads: Threads,
 ) {
     let (dst, flipped) = (Scattered::new(dst), flips(terms));
@@ -75,7 +72,7 @@ fn run_job(job: &Job<'_>, threads: Threads) {
     }
 }
 
-fn stages(terms: &[Term<'_>]) -> Vec<Vec<Part>> {
+fn stages(terms: &[Term<'_, f32>]) -> Vec<Vec<Part>> {
     let (mut stages, mut stage, mut depth) = (Vec::new(), Vec::new(), 0);
     for (term, (a, _)) in terms.iter().enumerate() {
         // Equal pieces: a short one would read and write the result for little.

@@ -7,7 +7,7 @@
 
 `--forms` are those of step_memory.py; "+compiled" after one is with torch.compile.
 First check_peers.py must find outputs and gradients of both equal, at batch 2
-and not compiled.
+and not compiled, in f32.
 Then every round runs each program once, ours once for each of its settings, in
 processes of their own: speed is the median of the rounds, the ratio the median of
 the ratios within rounds, with the lowest and the highest; memory is the highest
@@ -23,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COMPILED = "+compiled"
+TYPES = {"f32": "float32", "bf16": "bfloat16"}
 KRONECKER = ("--method", "paper/kadaptation-moa")
 FORWARD = ("--method", "linear-probe", "--forward")
 # Arguments of step_cost for the same as each form.
@@ -60,8 +61,9 @@ def check(args, settings, extra):
             print(output([sys.executable, HERE / "check_peers.py", folder, "--forms", *forms]), end="", flush=True)
 
 
-def speed_and_memory(rounds):
-    return statistics.median(r["img_s_median"] for r in rounds), max(r["peak_rss_mib"] for r in rounds)
+def speed_and_memory(rounds, device):
+    peak = "peak_rss_mib" if device == "cpu" else "peak_gpu_mib"
+    return statistics.median(r["img_s_median"] for r in rounds), max(r[peak] for r in rounds)
 
 
 def main():
@@ -72,26 +74,30 @@ def main():
     parser.add_argument("--forms", nargs="+", default=["einsum", "gemm", "grouped"], metavar="FORM", choices=FORMS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iters", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--dtype", choices=TYPES, default="f32", help="type to compute in, on cuda")
     parser.add_argument("--extra", nargs="*", default=[], help="options of step_cost, such as checkpoint-activations")
     args = parser.parse_args()
 
-    extra = [f"--{option}" for option in args.extra]
+    extra = [f"--{option}" for option in args.extra] + ["--device", args.device]
+    warmup = 1 if args.device == "cpu" else 5
     settings = list(dict.fromkeys(ours_of(form) for form in args.forms))
     check(args, settings, extra)
     for batch in args.batch:
         shared = ["--model", args.model, "--batch", batch, "--iters", args.iters]
+        own, peer = ["--dtype", args.dtype], ["--dtype", TYPES[args.dtype], "--device", args.device]
         ours, theirs = {setting: [] for setting in settings}, {form: [] for form in args.forms}
         for _ in range(args.rounds):
             for setting in settings:
-                ours[setting].append(run([args.ours, *shared, "--warmup", 1, *setting, *extra]))
+                ours[setting].append(run([args.ours, *shared, "--warmup", warmup, *setting, *extra, *own]))
                 for form in (form for form in args.forms if ours_of(form) == setting):
                     plain = form.removesuffix(COMPILED)
-                    options = ["--warmup", 1] if plain == form else ["--warmup", 4, "--compile"]
+                    options = ["--warmup", warmup] if plain == form else ["--warmup", warmup + 3, "--compile"]
                     theirs[form].append(
-                        run([sys.executable, HERE / "step_memory.py", *shared, *options, "--form", plain]))
+                        run([sys.executable, HERE / "step_memory.py", *shared, *options, *peer, "--form", plain]))
         for form, rounds in theirs.items():
             own = ours[ours_of(form)]
-            (rate, peak), (own_rate, own_peak) = speed_and_memory(rounds), speed_and_memory(own)
+            (rate, peak), (own_rate, own_peak) = (speed_and_memory(r, args.device) for r in (rounds, own))
             ratios = sorted(o["img_s_median"] / r["img_s_median"] for o, r in zip(own, rounds))
             print(f"{args.model} batch {batch:3} {form:21} ours {own_rate:8.2f} images/s {own_peak:6} MiB"
                   f"   theirs {rate:8.2f} images/s {peak:6} MiB"

@@ -127,6 +127,9 @@ def main():
     parser.add_argument("--iters", type=int, default=5)
     parser.add_argument("--warmup", type=int, help="default: 2, compiled 4")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
+                        help="of everything, trained tensors too")
     args = parser.parse_args()
     if args.compile and args.form == "onnx":
         parser.error("--compile is for PyTorch")
@@ -136,18 +139,20 @@ def main():
     args.batch = batch = args.batch or batch
     args.warmup = (4 if args.compile else 2) if args.warmup is None else args.warmup
 
-    x, y = torch.randn(batch, 3, 224, 224), torch.randint(0, CLASSES, (batch,))
+    place = dict(device=args.device, dtype=getattr(torch, args.dtype))
+    x, y = torch.randn(batch, 3, 224, 224).to(**place), torch.randint(0, CLASSES, (batch,)).to(args.device)
     result = dict(impl="torch", version=torch.__version__, model=args.model, form=args.form, compiled=args.compile,
-                  batch=batch, threads=args.threads, trainable=0)
+                  batch=batch, threads=args.threads, trainable=0, device=args.device, dtype=args.dtype)
     if args.form in ("forward", "onnx"):
-        model = timm.create_model(arch, num_classes=CLASSES).eval()
+        model = timm.create_model(arch, num_classes=CLASSES).eval().to(**place)
 
         def step():
             with torch.no_grad():
                 model(x)
     else:
-        vit = timm.create_model(arch, num_classes=0)
-        model = build(args.form, vit, initial(args.form, vit.embed_dim))
+        vit = timm.create_model(arch, num_classes=0).to(**place)
+        tensors = {name: tensor.to(**place) for name, tensor in initial(args.form, vit.embed_dim).items()}
+        model = build(args.form, vit, tensors)
         model.randomness(TorchRandom())
         result["trainable"] = sum(p.numel() for k, p in model.trained.items() if not k.startswith("head."))
         optimiser = torch.optim.Adam(model.trained.values(), lr=5e-5)
@@ -159,7 +164,8 @@ def main():
             optimiser.step()
     if args.compile:
         model.compile()
-    result |= run_onnx(model, args) if args.form == "onnx" else measure(step, batch, args.warmup, args.iters)
+    result |= run_onnx(model, args) if args.form == "onnx" else measure(
+        step, batch, args.warmup, args.iters, args.device)
     print(json.dumps(result))
 
 

@@ -15,6 +15,7 @@ use candle_core::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
 use moa_core::adapter::Init;
 use moa_core::backbone::{Backbone, registry};
+use moa_core::device::DeviceSpec;
 use moa_core::method::Method;
 use moa_core::model::{Build, Classifier, initial, write_tensors};
 use moa_core::pass::{Pass, Seeded};
@@ -64,6 +65,12 @@ struct Args {
     /// As of `moa-train fit`
     #[arg(long)]
     checkpoint_activations: bool,
+    /// As of `moa-train fit`
+    #[arg(long, default_value = "cpu")]
+    device: DeviceSpec,
+    /// Type to compute in: f32, bf16 or f16
+    #[arg(long, default_value = "f32")]
+    dtype: String,
     /// Write one step, or one classification, to this folder instead of timing
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
@@ -77,7 +84,8 @@ fn main() -> Result<()> {
     }
     let model = build(&args, tempfile::tempdir()?.path())?;
     let shape = (args.batch, 3, SIZE, SIZE);
-    let images = Tensor::randn(0f32, 1f32, shape, &Device::Cpu)?;
+    let device = device_of(&model)?;
+    let images = Tensor::randn(0f32, 1f32, shape, &device)?;
     let labels = labels(&args);
     let optim = OptimConfig {
         kind: OptimKind::Adam,
@@ -91,7 +99,8 @@ fn main() -> Result<()> {
     for step in 0..args.warmup + args.iters {
         let start = Instant::now();
         if args.forward {
-            model.logits(&images, &Pass::eval())?.context("no head")?.to_vec2::<f32>()?;
+            let logits = model.logits(&images, &Pass::eval())?.context("no head")?;
+            logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         } else {
             let random = Seeded { seed: 0, step };
             let pass = Pass::train(&random).recomputing(args.checkpoint_activations);
@@ -99,6 +108,7 @@ fn main() -> Result<()> {
             step_losses(&model, &images, &labels, pass, 1.0, &mut gradients)?;
             adam.step(model.trainable(), &gradients, optim.lr)?;
         }
+        device.synchronize()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     let timed = &mut seconds[args.warmup as usize..];
@@ -109,13 +119,19 @@ fn main() -> Result<()> {
         "method": model.method.label(),
         "batch": args.batch,
         "forward": args.forward,
+        "dtype": args.dtype,
         "trainable": model.trainable_parameters(),
         "img_s_median": args.batch as f64 / median,
         "step_s": median,
         "peak_rss_mib": peak_rss_mib(),
+        "peak_gpu_mib": moa_kernels::memory::device_peak(&device).map(|bytes| bytes >> 20),
     });
     println!("{line}");
     Ok(())
+}
+
+fn device_of(model: &Classifier) -> Result<Device> {
+    Ok(model.trainable().values().next().context("nothing trains")?.device().clone())
 }
 
 fn labels(args: &Args) -> Vec<u32> {
@@ -155,9 +171,9 @@ fn build(args: &Args, dir: &Path) -> Result<Classifier> {
     });
     write_random(dir, &config, &vit, 0)?;
     let (backbone, method) = (Backbone::open(dir)?, method(args)?);
-    let (image_size, device) = ((SIZE, SIZE), &Device::Cpu);
-    let build =
-        Build { backbone: &backbone, method: &method, image_size, dtype: DType::F32, device };
+    let (image_size, device) = ((SIZE, SIZE), &args.device.open()?);
+    let dtype = args.dtype.parse()?;
+    let build = Build { backbone: &backbone, method: &method, image_size, dtype, device };
     Ok(build.adapted(&initial(&method, &backbone.config, CLASSES, 0)?, 0.0, true)?)
 }
 
@@ -169,8 +185,9 @@ fn dump(args: &Args, dir: &Path) -> Result<()> {
     std::fs::create_dir_all(&backbone)?;
     let model = build(args, &backbone)?;
     // Seeded, as a near tie between experts could fall either way in another program.
+    let device = device_of(&model)?;
     let draw = |name: &str, shape: &[usize], std: f64| {
-        Init::Normal(std).draw(name, shape, 1)?.to_dtype(DType::F32)
+        Init::Normal(std).draw(name, shape, 1)?.to_dtype(DType::F32)?.to_device(&device)
     };
     let images = draw("images", &[args.batch, 3, SIZE, SIZE], 1.0)?;
     let labels = labels(args);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceSpec {
-    /// The fastest device that the kernels of this release run on: the CPU.
+    /// The first CUDA device if this program was built for one and it answers, else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -45,6 +45,9 @@ impl DeviceSpec {
     /// or `moa-kernels` has no kernels for it.
     pub fn open(self) -> Result<Device> {
         let (name, opened) = match self {
+            DeviceSpec::Auto if cfg!(feature = "cuda") => {
+                return Ok(DeviceSpec::Cuda(0).open().unwrap_or(Device::Cpu));
+            }
             DeviceSpec::Auto | DeviceSpec::Cpu => return Ok(Device::Cpu),
             DeviceSpec::Cuda(_) if !cfg!(feature = "cuda") => {
                 return Err(Error::DeviceFeature("cuda"));
@@ -52,10 +55,13 @@ impl DeviceSpec {
             DeviceSpec::Metal if !cfg!(feature = "metal") => {
                 return Err(Error::DeviceFeature("metal"));
             }
-            DeviceSpec::Cuda(n) => (format!("cuda:{n}"), Device::new_cuda(n)),
+            // A stream of its own: the default one differs from thread to thread.
+            DeviceSpec::Cuda(n) => (format!("cuda:{n}"), Device::new_cuda_with_stream(n)),
             DeviceSpec::Metal => ("metal".to_string(), Device::new_metal(0)),
         };
-        let device = opened.map_err(|e| Error::device(name.clone(), e.to_string()))?;
+        let failed = |e: candle_core::Error| Error::device(name.clone(), e.to_string());
+        let device = opened.map_err(failed)?;
+        moa_kernels::memory::prepare(&device).map_err(failed)?;
         match moa_kernels::supports(&device) {
             true => Ok(device),
             false => Err(Error::device(name, "this release has no kernels for it".into())),

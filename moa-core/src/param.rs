@@ -39,7 +39,7 @@ pub struct Store {
     tensors: BTreeMap<String, Tensor>,
     trainable: BTreeSet<String>,
     taken: BTreeMap<String, Var>,
-    /// Type of all tensors.
+    /// Type of frozen tensors. Those that train have at least single precision.
     pub dtype: DType,
     /// Device of all tensors.
     pub device: Device,
@@ -73,8 +73,13 @@ impl Store {
                 found: tensor.dims().to_vec(),
             });
         }
-        let tensor = tensor.to_dtype(self.dtype)?.to_device(&self.device)?.contiguous()?;
-        if !self.trainable.contains(name) {
+        let trains = self.trainable.contains(name);
+        let dtype = match self.dtype {
+            DType::F16 | DType::BF16 if trains => DType::F32,
+            dtype => dtype,
+        };
+        let tensor = tensor.to_dtype(dtype)?.to_device(&self.device)?.contiguous()?;
+        if !trains {
             return Ok(Param::Frozen(tensor));
         }
         let var = Var::from_tensor(&tensor)?;

@@ -29,7 +29,10 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     if activation == Activation::SwiGlu && width % 2 == 1 {
         candle_core::bail!("swiglu: the last dimension of {:?} is not even", x.shape());
     }
-    x.contiguous()?.apply_op1(activation)
+    if crate::by_tensors(x) {
+        return crate::device::activation::activate(x, activation);
+    }
+    crate::graph::apply1(&x.contiguous()?, activation)
 }
 
 impl Activation {

@@ -19,7 +19,10 @@ pub fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     if let Some(label) = labels.iter().find(|&&l| l as usize >= classes) {
         candle_core::bail!("cross_entropy: label {label} of only {classes} classes");
     }
-    logits.contiguous()?.apply_op1(CrossEntropy { labels: labels.to_vec() })
+    if crate::by_tensors(logits) {
+        return crate::device::cross_entropy::cross_entropy(logits, labels);
+    }
+    crate::graph::apply1(&logits.contiguous()?, CrossEntropy { labels: labels.to_vec() })
 }
 
 struct CrossEntropy {

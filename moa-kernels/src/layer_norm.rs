@@ -25,7 +25,15 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result
             beta.shape()
         );
     }
-    x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
+    if crate::by_tensors(x) {
+        return crate::device::layer_norm::layer_norm(x, gamma, beta, eps);
+    }
+    crate::graph::apply3(
+        &x.contiguous()?,
+        &gamma.contiguous()?,
+        &beta.contiguous()?,
+        LayerNorm { eps },
+    )
 }
 
 struct LayerNorm {

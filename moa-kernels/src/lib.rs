@@ -11,6 +11,7 @@
 //! | [`layer_norm`] | layer normalisation, frozen or trainable affine |
 //! | [`attention`] | softmax attention on a fused qkv |
 //! | [`activation`] | GELU (exact, quick), SwiGLU |
+//! | [`adam`] | one update of a trainable tensor |
 //! | [`frozen`] | whole frozen parts of a block, which keep little |
 //! | [`residual`] | `x + gamma * y` |
 //! | [`dropout`] | seeded dropout |
@@ -27,11 +28,16 @@
 //! split at fixed places and added in order.
 
 pub mod activation;
+pub mod adam;
 pub mod attention;
 mod cpu;
 pub mod cross_entropy;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 pub mod dropout;
 pub mod frozen;
+mod graph;
 pub mod kronecker;
 pub mod layer_norm;
 pub mod linear;
@@ -44,10 +50,30 @@ mod routed;
 pub mod router;
 pub mod routing;
 
+pub use graph::Tape;
 #[doc(hidden)]
 pub use {cpu::simd::Once, pulp};
 
 /// True if every operation runs on a device.
 pub fn supports(device: &candle_core::Device) -> bool {
-    device.is_cpu()
+    device.is_cpu() || device.is_cuda()
+}
+
+thread_local! {
+    static BY_TENSORS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `f` with the operations that other devices than the CPU use, on whatever device the
+/// tensors are: how the tests reach those without a device.
+#[doc(hidden)]
+pub fn as_on_a_device<R>(f: impl FnOnce() -> R) -> R {
+    let before = BY_TENSORS.replace(true);
+    let result = f();
+    BY_TENSORS.set(before);
+    result
+}
+
+/// True if an operation on `x` is made of tensor functions: see `device`.
+fn by_tensors(x: &candle_core::Tensor) -> bool {
+    !x.device().is_cpu() || BY_TENSORS.get()
 }

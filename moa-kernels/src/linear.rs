@@ -34,10 +34,13 @@ pub(crate) fn apply(
             bias.map(Tensor::shape)
         );
     }
+    if crate::by_tensors(x) {
+        return crate::device::linear::linear(x, weight, bias);
+    }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, op),
-        None => x.apply_op2(&weight, op),
+        Some(bias) => crate::graph::apply3(&x, &weight, &bias.contiguous()?, op),
+        None => crate::graph::apply2(&x, &weight, op),
     }
 }
 

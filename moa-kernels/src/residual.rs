@@ -24,10 +24,13 @@ pub fn residual(x: &Tensor, y: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor
             gamma.map(Tensor::shape)
         );
     }
+    if crate::by_tensors(x) {
+        return crate::device::residual::residual(x, y, gamma);
+    }
     let (x, y) = (x.contiguous()?, y.contiguous()?);
     match gamma {
-        Some(gamma) => x.apply_op3(&y, &gamma.contiguous()?, Residual),
-        None => x.apply_op2(&y, Residual),
+        Some(gamma) => crate::graph::apply3(&x, &y, &gamma.contiguous()?, Residual),
+        None => crate::graph::apply2(&x, &y, Residual),
     }
 }
 

@@ -71,6 +71,13 @@ impl Key {
         (self.purpose as u32) << 24 | (block & 0x00ff_ffff)
     }
 
+    /// What a kernel needs besides the index: the seed's words, the step and the tag.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn parts(&self) -> [u32; 4] {
+        let [low, high] = self.words();
+        [low, high, self.step, self.tag(0)]
+    }
+
     fn words(&self) -> [u32; 2] {
         [self.seed as u32, (self.seed >> 32) as u32]
     }

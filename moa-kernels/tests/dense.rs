@@ -4,8 +4,8 @@
 
 mod common;
 
-use candle_core::{Device, Tensor};
-use common::{Arg, arg, check};
+use candle_core::{DType, Device, Tensor, Var};
+use common::{Arg, arg, check, device, every_way, tensor, values};
 use moa_kernels::rng::{Key, Purpose};
 use moa_kernels::{
     activation::{Activation, activate},
@@ -150,4 +150,50 @@ fn wrong_shapes_are_errors() {
     assert!(cross_entropy(&x, &[0]).is_err());
     let half = x.to_dtype(candle_core::DType::F16).unwrap();
     assert!(activate(&half, Activation::Gelu).unwrap_err().to_string().contains("F16"));
+}
+
+/// On a device, half precision has kernels of its own for heads of 64: as close to single
+/// precision on the same numbers as rounding lets them.
+#[test]
+fn attention_in_half_precision() {
+    every_way(|way| {
+        if device().is_cpu() {
+            return;
+        }
+        let cases = [
+            (1, 1, 1, 1),
+            (2, 64, 64, 3),
+            (1, 65, 65, 2),
+            (2, 197, 197, 12),
+            (3, 197, 1, 2),
+            (1, 257, 70, 1),
+        ];
+        for (batch, tokens, queries, heads) in cases {
+            let qkv = arg(71, &[batch, tokens, 3 * heads * 64], 1.5);
+            let weights = arg(72, &[batch, queries, heads * 64], 1.0);
+            for (dtype, bound) in [(DType::BF16, 0.02), (DType::F16, 0.004)] {
+                let [x, w] = [&qkv, &weights].map(|a| tensor(&a.0, &a.1, dtype));
+                let run = |as_type: DType| {
+                    let x = Var::from_tensor(&x.to_dtype(as_type).unwrap()).unwrap();
+                    let y = attention(x.as_tensor(), heads, queries).unwrap();
+                    let loss = (&y * w.to_dtype(as_type).unwrap()).unwrap().sum_all().unwrap();
+                    let grads = loss.backward().unwrap();
+                    (values(&y), values(grads.get(&x).unwrap()))
+                };
+                let ((y, dx), (wanted, wanted_dx)) = (run(dtype), run(DType::F32));
+                for (what, got, wanted) in [("result", y, wanted), ("gradient", dx, wanted_dx)] {
+                    let gap = distance(&got, &wanted);
+                    let case = (batch, tokens, queries, heads);
+                    assert!(gap < bound, "{what} of {case:?} in {dtype:?} ({way}): {gap}");
+                }
+            }
+        }
+    });
+}
+
+/// The length of the difference over the length of what is wanted.
+fn distance(got: &[f64], wanted: &[f64]) -> f64 {
+    let length = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let apart = length(&mut got.iter().zip(wanted).map(|(a, b)| a - b));
+    apart / length(&mut wanted.iter().copied())
 }

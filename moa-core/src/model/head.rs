@@ -56,11 +56,13 @@ impl Head {
     /// # Errors
     /// If the feature has another width.
     pub fn forward(&self, feature: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let weight = self.weight.get(pass);
+        let feature = &feature.to_dtype(weight.dtype())?;
         let feature = match pass.random {
             Some(random) => dropout(feature, self.dropout, random.head())?,
             None => feature.clone(),
         };
-        Ok(linear(&feature, &self.weight.get(pass), Some(&self.bias.get(pass)))?)
+        Ok(linear(&feature, &weight, Some(&self.bias.get(pass)))?)
     }
 
     /// Weight and bias.

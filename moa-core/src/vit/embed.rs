@@ -4,7 +4,7 @@ use crate::backbone::VitConfig;
 use crate::error::{Error, Result};
 use crate::param::{Param, Store};
 use crate::pass::Pass;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// Patch projection, class and register tokens, position table.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Embed {
     pos_embed: Param,
     pos_embed_prefix: usize,
     patch: usize,
+    /// Of the tokens.
+    dtype: DType,
 }
 
 impl Embed {
@@ -43,6 +45,7 @@ impl Embed {
             pos_embed: store.take("pos_embed", &[1, slots, dim])?,
             pos_embed_prefix: config.pos_embed_prefix,
             patch: p,
+            dtype: store.dtype,
         })
     }
 
@@ -57,17 +60,19 @@ impl Embed {
         let (weight, bias) = (&self.proj.0.get(pass), self.proj.1.as_ref().map(|b| b.get(pass)));
         let dim = weight.dim(0)?;
         let weight = weight.reshape((dim, 3 * self.patch * self.patch))?;
-        let patches = moa_kernels::linear::linear(&self.unfold(images)?, &weight, bias.as_ref())?;
+        let pixels = self.unfold(images)?.to_dtype(self.dtype)?;
+        let patches = moa_kernels::linear::linear(&pixels, &weight, bias.as_ref())?;
 
-        let cls = self.cls_token.get(pass).expand((batch, 1, dim))?;
+        let own = |param: &Param| param.get(pass).to_dtype(self.dtype);
+        let cls = own(&self.cls_token)?.expand((batch, 1, dim))?;
         let registers = match &self.reg_token {
             Some(reg) => {
-                let reg = reg.get(pass);
+                let reg = own(reg)?;
                 Some(reg.expand((batch, reg.dim(1)?, dim))?)
             }
             None => None,
         };
-        let pos = self.pos_embed.get(pass);
+        let pos = own(&self.pos_embed)?;
         // The table covers patches alone, class token and patches (registers then
         // stand between the two and get no position), or every token.
         let prefix = 1 + registers.as_ref().map_or(Ok(0), |r| r.dim(1))?;

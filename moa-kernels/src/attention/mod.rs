@@ -21,7 +21,10 @@ use std::borrow::Cow;
 /// type is neither `f32` nor `f64`.
 pub fn attention(qkv: &Tensor, heads: usize, queries: usize) -> Result<Tensor> {
     let sizes = Sizes::new(qkv, heads, queries)?;
-    qkv.contiguous()?.apply_op1(Attention { sizes })
+    if crate::by_tensors(qkv) {
+        return crate::device::attention::attention(qkv, sizes);
+    }
+    crate::graph::apply1(&qkv.contiguous()?, Attention { sizes })
 }
 
 struct Attention {

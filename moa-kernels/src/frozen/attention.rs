@@ -39,7 +39,7 @@ impl Attention {
     }
 
     /// The sizes for `b` images of `n` tokens.
-    pub(super) fn sizes(&self, [b, n, d]: [usize; 3]) -> Sizes {
+    pub(crate) fn sizes(&self, [b, n, d]: [usize; 3]) -> Sizes {
         let queries = self.queries.unwrap_or(n).min(n);
         Sizes { batch: b, tokens: n, queries, heads: self.heads, head_dim: d / self.heads }
     }

@@ -15,7 +15,11 @@ pub fn norm_linear(x: &Tensor, norm: Norm, linear: Dense) -> Result<Tensor> {
     let width = x.dims().last().copied().unwrap_or(0);
     norm.check("norm_linear", width)?;
     linear.check("norm_linear", width, None)?;
-    x.contiguous()?.apply_op1(NormLinear { norm, linear })
+    if crate::by_tensors(x) {
+        let x = crate::layer_norm::layer_norm(x, &norm.weight, &norm.bias, norm.eps)?;
+        return crate::linear::linear(&x, &linear.weight, linear.bias.as_ref());
+    }
+    crate::graph::apply1(&x.contiguous()?, NormLinear { norm, linear })
 }
 
 struct NormLinear {

@@ -42,11 +42,14 @@ pub fn stretch(x: &Tensor, qkv: Option<&Tensor>, halves: Vec<Half>) -> Result<Te
     if unused || qkv.is_some_and(|qkv| qkv.dims() != [b, n, 3 * d]) {
         candle_core::bail!("stretch: qkv {:?} does not fit", qkv.map(Tensor::shape));
     }
+    if crate::by_tensors(x) {
+        return crate::device::stretch::stretch(x, qkv, halves);
+    }
     let keeps = x.track_op() || qkv.is_some_and(Tensor::track_op);
     let op = Stretch { halves, dims: [b, n, d], keeps, kept: Mutex::new(None) };
     match qkv {
-        Some(qkv) => x.contiguous()?.apply_op2(&qkv.contiguous()?, op),
-        None => x.contiguous()?.apply_op1(op),
+        Some(qkv) => crate::graph::apply2(&x.contiguous()?, &qkv.contiguous()?, op),
+        None => crate::graph::apply1(&x.contiguous()?, op),
     }
 }
 

@@ -37,7 +37,7 @@ pub enum DropConnect {
 }
 
 /// The share of entries kept, in 65536ths: what 16 random bits can decide.
-fn threshold(p: f64) -> u32 {
+pub(crate) fn threshold(p: f64) -> u32 {
     ((1.0 - p) * 65536.0).round() as u32
 }
 

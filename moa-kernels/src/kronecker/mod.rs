@@ -6,6 +6,8 @@ mod expert;
 mod factored;
 mod mask;
 
+#[cfg(feature = "cuda")]
+pub(crate) use mask::threshold;
 pub use mask::{DropConnect, keep_factor, keep_mask};
 
 use crate::cpu::{by_float, tensor, with_data};
@@ -84,6 +86,12 @@ pub fn routed_kronecker(
     }
     check("routed_kronecker", x, weight, [base_bias, bias], routing, experts.len())?;
     drop.check(experts.len() * width * out)?;
+    if crate::by_tensors(x) {
+        let base = crate::device::kronecker::Base { weight, bias: base_bias };
+        return crate::device::kronecker::routed_kronecker(
+            x, base, routing, shared, experts, bias, scale, drop,
+        );
+    }
     // candle's operations take three tensors: the trainable ones travel as one.
     let mut flat = vec![shared.left.flatten_all()?, shared.right.flatten_all()?];
     for expert in experts {
@@ -99,7 +107,7 @@ pub fn routed_kronecker(
         shared: routing.shared.of(x),
         settings: cpu::Settings { sizes, bias: bias.is_some(), scale, drop },
     };
-    x.contiguous()?.apply_op3(&routing.scores, &Tensor::cat(&flat, 0)?, op)
+    crate::graph::apply3(&x.contiguous()?, &routing.scores, &Tensor::cat(&flat, 0)?, op)
 }
 
 /// The delta `H` of one expert without dropout, `[in, out]`, for merging.
@@ -107,6 +115,9 @@ pub fn routed_kronecker(
 /// # Errors
 /// If the shapes do not fit.
 pub fn materialise(shared: &Shared, expert: &Expert) -> Result<Tensor> {
+    if crate::by_tensors(&expert.left) {
+        return crate::device::kronecker::materialise(shared, expert);
+    }
     let (t, a, rank) = expert.left.dims3()?;
     let (_, _, b) = expert.right.dims3()?;
     let sizes = delta::Sizes { width: t * a, out: t * b, t, ranks: vec![rank] };

@@ -51,6 +51,10 @@ pub fn routed_lora(
         ranks.push(rank);
     }
     check("routed_lora", x, weight, [base_bias, bias], routing, experts.len())?;
+    if crate::by_tensors(x) {
+        let base = crate::device::lora::Base { weight, bias: base_bias };
+        return crate::device::lora::routed_lora(x, base, routing, experts, bias, scale);
+    }
     // candle's operations take three tensors: the trainable ones travel as one.
     let mut flat = Vec::with_capacity(2 * experts.len() + 1);
     for expert in experts {
@@ -65,5 +69,5 @@ pub fn routed_lora(
         shared: routing.shared.of(x),
         settings: cpu::Sizes { width, out, ranks, bias: bias.is_some(), scale },
     };
-    x.contiguous()?.apply_op3(&routing.scores, &Tensor::cat(&flat, 0)?, op)
+    crate::graph::apply3(&x.contiguous()?, &routing.scores, &Tensor::cat(&flat, 0)?, op)
 }

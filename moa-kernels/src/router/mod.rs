@@ -35,7 +35,10 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
             temperature.shape()
         );
     }
-    z.contiguous()?.apply_op3(&sim.contiguous()?, temperature, Cosine)
+    if crate::by_tensors(z) {
+        return crate::device::router::cosine_scores(z, sim, temperature);
+    }
+    crate::graph::apply3(&z.contiguous()?, &sim.contiguous()?, temperature, Cosine)
 }
 
 struct Cosine;

@@ -37,8 +37,11 @@ pub struct Balance {
 /// # Errors
 /// If the type is neither `f32` nor `f64`.
 pub fn balance_loss(routing: &Routing, balance: Balance) -> Result<Tensor> {
+    if crate::by_tensors(&routing.scores) {
+        return crate::device::balance::balance_loss(routing, balance);
+    }
     let op = BalanceLoss { routing: routing.clone(), balance };
-    routing.scores.contiguous()?.apply_op1(op)
+    crate::graph::apply1(&routing.scores.contiguous()?, op)
 }
 
 /// `(importance, load)`, each one number per expert.

@@ -11,7 +11,7 @@ pub(crate) use cpu::score_grad;
 
 use crate::cpu::{by_float, tensor, with_data};
 use crate::router::Shared;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 /// How scores become gates (paper section 3, reference code `CosineTopKGate`).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Routing {
     pub gates: Tensor,
     /// The rule that made the gates.
     pub gating: Gating,
+    /// There is one expert, which takes every token with weight 1.
+    pub(crate) single: bool,
     /// Work shared with the projection that the scores came from.
     pub(crate) shared: Shared,
 }
@@ -63,6 +65,11 @@ impl Routing {
             Some(noise) => (scores.detach() + noise)?,
             None => scores.detach(),
         };
+        if crate::by_tensors(scores) {
+            let (probs, indices, gates) = crate::device::routing::choose(&noisy, gating)?;
+            let (scores, shared) = (scores.clone(), Shared::default());
+            return Ok(Self { scores, probs, indices, gates, gating, single: false, shared });
+        }
         by_float!(noisy.dtype(), "routing", T => with_data::<T, _>(&noisy, |noisy| {
             let chosen = cpu::choose(noisy, experts, gating);
             Ok(Self {
@@ -71,6 +78,7 @@ impl Routing {
                 indices: tensor(chosen.indices, (tokens, k), scores)?,
                 gates: tensor(chosen.gates, (tokens, k), scores)?,
                 gating,
+                single: false,
                 shared: Shared::default(),
             })
         }))
@@ -81,13 +89,16 @@ impl Routing {
     /// # Errors
     /// Only if memory runs out.
     pub fn single(x: &Tensor, tokens: usize) -> Result<Self> {
-        let ones = Tensor::ones((tokens, 1), x.dtype(), x.device())?;
+        // Gates have at least single precision beside tokens of half.
+        let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let ones = Tensor::ones((tokens, 1), dtype, x.device())?;
         Ok(Self {
             scores: ones.zeros_like()?,
             probs: ones.clone(),
-            indices: Tensor::zeros((tokens, 1), candle_core::DType::U32, x.device())?,
+            indices: Tensor::zeros((tokens, 1), DType::U32, x.device())?,
             gates: ones,
             gating: Gating { top_k: 1, renormalise: false },
+            single: true,
             shared: Shared::default(),
         })
     }

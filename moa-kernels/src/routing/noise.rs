@@ -21,6 +21,10 @@ pub fn router_noise(
     dtype: DType,
     device: &Device,
 ) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() && dtype == DType::F32 {
+        return crate::cuda::routing::noise(key, layer, (tokens, experts), std, device);
+    }
     let mut values = vec![0f64; tokens * experts];
     values.par_chunks_mut(4).enumerate().with_min_len(256).for_each(|(block, out)| {
         let [a, b, c, d] = key.block((layer as u64) << 48 | block as u64);

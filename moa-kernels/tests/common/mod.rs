@@ -1,11 +1,16 @@
 //! One battery for every operation: values against the plain reference in both
 //! precisions, gradients against central differences of the reference, nothing
 //! computed for what is frozen, the same bits on any number of threads.
+//!
+//! It runs on the CPU, on the CPU with the operations of other devices, and on the device
+//! that `MOA_TEST_DEVICE` names (`cuda`), where one that does not answer is a failure.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use moa_kernels::Tape;
 use moa_kernels::reference::{differences, worst};
 use moa_kernels::rng::{Key, Purpose};
+use std::cell::RefCell;
 
 /// Seeded normal numbers.
 pub fn normal(seed: u64, n: usize, scale: f64) -> Vec<f64> {
@@ -13,8 +18,34 @@ pub fn normal(seed: u64, n: usize, scale: f64) -> Vec<f64> {
     (0..n).map(|_| (draws.normal() * scale) as f32 as f64).collect()
 }
 
+thread_local! {
+    static DEVICE: RefCell<Device> = const { RefCell::new(Device::Cpu) };
+}
+
+/// Where tensors are made now.
+pub fn device() -> Device {
+    DEVICE.with_borrow(Device::clone)
+}
+
+/// Calls `f` in every way that operations can be run, with its name.
+pub fn every_way(f: impl Fn(&str)) {
+    f("cpu");
+    moa_kernels::as_on_a_device(|| f("tensors"));
+    let name = std::env::var("MOA_TEST_DEVICE").unwrap_or_default();
+    let device = match name.as_str() {
+        "" => return,
+        "cuda" => Device::new_cuda_with_stream(0).unwrap(),
+        "metal" => Device::new_metal(0).unwrap(),
+        other => panic!("MOA_TEST_DEVICE={other}"),
+    };
+    DEVICE.set(device);
+    f(&name);
+    DEVICE.set(Device::Cpu);
+}
+
 pub fn tensor(values: &[f64], shape: &[usize], dtype: DType) -> Tensor {
-    Tensor::from_slice(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+    let tensor = Tensor::from_slice(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+    tensor.to_device(&device()).unwrap()
 }
 
 pub fn values(t: &Tensor) -> Vec<f64> {
@@ -36,18 +67,40 @@ pub fn check(
     op: impl Fn(&[Tensor]) -> Result<Tensor> + Sync,
     reference: impl Fn(&[Vec<f64>]) -> Vec<f64>,
 ) {
-    let plain: Vec<Vec<f64>> = args.iter().map(|a| a.0.clone()).collect();
-    let wanted = reference(&plain);
-    let weights = normal(99, wanted.len(), 1.0);
-    for (dtype, value_tol, grad_tol) in [(DType::F64, 1e-11, 2e-6), (DType::F32, 2e-4, 1e-3)] {
+    every_way(|way| check_here(&format!("{name} ({way})"), args, &op, &reference));
+}
+
+/// The type of numbers, and how far values and gradients may be off.
+const PRECISE: [(DType, f64, f64); 2] = [(DType::F64, 1e-11, 2e-6), (DType::F32, 2e-4, 1e-3)];
+/// The same on a device. Where experts are chosen, rounded scores may choose others.
+const HALF: [(DType, f64, f64); 2] = [(DType::BF16, 4e-2, 6e-2), (DType::F16, 5e-3, 2e-2)];
+
+fn check_here(
+    name: &str,
+    args: &[Arg],
+    op: &(impl Fn(&[Tensor]) -> Result<Tensor> + Sync),
+    reference: impl Fn(&[Vec<f64>]) -> Vec<f64>,
+) {
+    let half = !device().is_cpu() && !name.starts_with("routed");
+    for (dtype, value_tol, grad_tol) in PRECISE.into_iter().chain(HALF.into_iter().filter(|_| half))
+    {
         let vars: Vec<Var> =
             args.iter().map(|a| Var::from_tensor(&tensor(&a.0, &a.1, dtype)).unwrap()).collect();
         let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+        // As they are after rounding.
+        let plain: Vec<Vec<f64>> = match dtype {
+            DType::BF16 | DType::F16 => tensors.iter().map(values).collect(),
+            _ => args.iter().map(|a| a.0.clone()).collect(),
+        };
+        let wanted = reference(&plain);
+        let weights = normal(99, wanted.len(), 1.0);
         let y = op(&tensors).unwrap();
-        assert!(worst(&values(&y), &wanted) < value_tol, "{name}: values in {dtype:?}");
+        let gap = worst(&values(&y), &wanted);
+        assert!(gap < value_tol, "{name}: values in {dtype:?} are off by {gap:e}");
 
-        let c = tensor(&weights, y.dims(), dtype);
+        let c = tensor(&weights, y.dims(), y.dtype());
         let grads = (&y * &c).unwrap().sum_all().unwrap().backward().unwrap();
+        let weights = values(&c);
         for (i, var) in vars.iter().enumerate() {
             let got = values(grads.get(var).unwrap_or_else(|| panic!("{name}: no gradient {i}")));
             let wanted = differences(&plain[i], 1e-5, |at| {
@@ -78,18 +131,36 @@ pub fn check(
             }
         }
 
-        // Any number of threads, same bits.
-        for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let z = op(&tensors).unwrap();
-                assert_eq!(values(&z), values(&y), "{name}: values on {threads} threads");
-                let again = (&z * &c).unwrap().sum_all().unwrap().backward().unwrap();
-                for var in &vars {
-                    let (a, b) = (grads.get(var).unwrap(), again.get(var).unwrap());
-                    assert_eq!(values(a), values(b), "{name}: gradients on {threads} threads");
-                }
-            });
+        // The same from a tape. Gradients that several operations add to may be rounded another
+        // way than candle's, which adds them in another order.
+        let tape = Tape::start().unwrap();
+        let z = op(&tensors).unwrap();
+        assert_eq!(values(&z), values(&y), "{name}: values with a tape");
+        let recorded = tape.backward(&(&z * &c).unwrap().sum_all().unwrap()).unwrap();
+        for (i, var) in vars.iter().enumerate() {
+            let (a, b) = (values(recorded.get(var).unwrap()), values(grads.get(var).unwrap()));
+            let gap = worst(&a, &b);
+            assert!(gap < 0.1 * grad_tol, "{name}: gradient {i} from a tape is off by {gap:e}");
+        }
+
+        let same = |how: &str| {
+            let z = op(&tensors).unwrap();
+            assert_eq!(values(&z), values(&y), "{name}: values {how}");
+            let again = (&z * &c).unwrap().sum_all().unwrap().backward().unwrap();
+            for var in &vars {
+                let (a, b) = (grads.get(var).unwrap(), again.get(var).unwrap());
+                assert_eq!(values(a), values(b), "{name}: gradients {how}");
+            }
+        };
+        if name.ends_with("(cpu)") {
+            // Any number of threads, same bits.
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| same(&format!("on {threads} threads")));
+            }
+        } else {
+            // Any number of times, too.
+            (0..if device().is_cpu() { 1 } else { 20 }).for_each(|_| same("once more"));
         }
     }
 }

@@ -51,7 +51,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "false",
         "less memory for more time, same bits (--checkpoint-activations)",
     ),
-    ("train.dtype", "\"f32\"", "type to compute in: f32"),
+    ("train.dtype", "\"f32\"", "type to compute in: f32, or bf16 on a GPU"),
     ("train.device", "\"auto\"", "auto, cpu, cuda, cuda:N or metal (--device)"),
     ("optim.kind", "\"adam\"", "adam or adamw"),
     ("optim.lr", "5e-5", "learning rate"),

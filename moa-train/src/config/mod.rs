@@ -5,6 +5,7 @@ pub mod keys;
 pub mod layers;
 pub mod saved;
 
+use candle_core::DType;
 use moa_core::method::Method;
 use moa_infer::evaluate::MAX_BATCH;
 use moa_infer::prefetch::MAX_WORKERS;
@@ -78,6 +79,18 @@ pub struct DataConfig {
 pub enum ComputeType {
     /// Single precision.
     F32,
+    /// bfloat16 for tokens and frozen weights; what trains, its moments and its gradients
+    /// stay in single precision. On a GPU.
+    Bf16,
+}
+
+impl From<ComputeType> for DType {
+    fn from(kind: ComputeType) -> Self {
+        match kind {
+            ComputeType::F32 => DType::F32,
+            ComputeType::Bf16 => DType::BF16,
+        }
+    }
 }
 
 /// `[train]`

@@ -39,6 +39,10 @@ impl Plan {
         let device: DeviceSpec =
             config.train.device.parse().map_err(|e: moa_core::Error| usage(e.to_string()))?;
         let device = device.open()?;
+        let dtype: DType = config.train.dtype.into();
+        if dtype != DType::F32 && device.is_cpu() {
+            return Err(usage("train.dtype: bf16 needs a GPU; use f32"));
+        }
         let data = Data::open(&config)?;
         let backbone = moa_infer::spec::open_backbone(&config.backbone.spec)?;
         // DomainBed's transform: the whole image, squashed; the backbone's colours.
@@ -60,7 +64,7 @@ impl Plan {
             backbone: &backbone,
             method: &config.method,
             image_size: (height, width),
-            dtype: DType::F32,
+            dtype,
             device: &device,
         };
         let (classes, seed) = (data.dataset.classes.len(), config.train.seed);

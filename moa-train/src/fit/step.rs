@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use moa_core::model::Classifier;
 use moa_core::pass::{Pass, Seeded};
 use moa_core::vit::Stages;
-use moa_kernels::cross_entropy::cross_entropy;
+use moa_kernels::{Tape, cross_entropy::cross_entropy};
 use std::collections::BTreeMap;
 
 /// What a step reports.
@@ -46,7 +46,7 @@ pub fn step_losses(
     share: f64,
     gradients: &mut Gradients,
 ) -> Result<Losses> {
-    let pass = pass.watching();
+    let (pass, tape) = (pass.watching(), Tape::start()?);
     let logits = model.logits(images, &pass)?.context("the model has no head")?;
     let ce = cross_entropy(&logits, labels)?;
     let balance = pass.balance()?;
@@ -64,7 +64,7 @@ pub fn step_losses(
     for (layer, routing) in pass.routings() {
         losses.usage.insert(layer.name, routing.tokens_per_expert()?);
     }
-    let mut store = (total * share)?.backward()?;
+    let mut store = tape.backward(&(total * share)?)?;
     for (name, var) in model.trainable() {
         // Detached at once: a gradient keeps the whole graph alive otherwise.
         let gradient = match store.remove(var.as_tensor()) {

@@ -4,6 +4,7 @@ use super::Gradients;
 use crate::config::{OptimConfig, OptimKind};
 use anyhow::{Context, Result};
 use candle_core::{Tensor, Var};
+use moa_kernels::adam::Update;
 use std::collections::BTreeMap;
 
 const BETA1: f64 = 0.9;
@@ -42,27 +43,25 @@ impl Adam {
         gradients: &Gradients,
         lr: f64,
     ) -> Result<()> {
+        let update = Update {
+            lr,
+            beta1: BETA1,
+            beta2: BETA2,
+            eps: EPS,
+            weight_decay: self.weight_decay,
+            decoupled: self.kind == OptimKind::Adamw,
+            done: self.steps,
+        };
         self.steps += 1;
-        let correct1 = 1.0 - BETA1.powf(self.steps as f64);
-        let correct2 = (1.0 - BETA2.powf(self.steps as f64)).sqrt();
         for (name, var) in tensors {
             let gradient =
                 gradients.get(name).with_context(|| format!("no gradient of `{name}`"))?;
             let (m, v) =
                 self.moments.get_mut(name).with_context(|| format!("no state of `{name}`"))?;
-            let mut value = var.as_detached_tensor();
-            let mut gradient = gradient.clone();
-            if self.weight_decay != 0.0 {
-                match self.kind {
-                    OptimKind::Adam => gradient = (gradient + (&value * self.weight_decay)?)?,
-                    OptimKind::Adamw => value = (value * (1.0 - lr * self.weight_decay))?,
-                }
-            }
-            *m = ((&*m * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
-            *v = ((&*v * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
-            let root = ((v.sqrt()? / correct2)? + EPS)?;
-            let update = (m.div(&root)? * (lr / correct1))?;
-            var.set(&(value - update)?)?;
+            let (value, first, second) =
+                update.apply(&var.as_detached_tensor(), gradient, (m, v))?;
+            var.set(&value)?;
+            (*m, *v) = (first, second);
         }
         Ok(())
     }

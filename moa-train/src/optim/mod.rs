@@ -18,11 +18,7 @@ pub type Gradients = BTreeMap<String, Tensor>;
 /// # Errors
 /// Only if the device fails.
 pub fn norm(gradients: &Gradients) -> Result<f64> {
-    let mut sum = 0.0;
-    for gradient in gradients.values() {
-        sum += squares(gradient)?;
-    }
-    Ok(sum.sqrt())
+    Ok(squares(gradients)?.iter().sum::<f64>().sqrt())
 }
 
 /// The name of the first tensor whose gradient is not finite.
@@ -30,16 +26,16 @@ pub fn norm(gradients: &Gradients) -> Result<f64> {
 /// # Errors
 /// Only if the device fails.
 pub fn first_not_finite(gradients: &Gradients) -> Result<Option<&str>> {
-    for (name, gradient) in gradients {
-        if !squares(gradient)?.is_finite() {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
+    let squares = squares(gradients)?;
+    let found = gradients.keys().zip(squares).find(|(_, square)| !square.is_finite());
+    Ok(found.map(|(name, _)| name.as_str()))
 }
 
-fn squares(t: &Tensor) -> Result<f64> {
-    Ok(t.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar()?)
+/// The sum of squares of each gradient, in one transfer from the device.
+fn squares(gradients: &Gradients) -> Result<Vec<f64>> {
+    let square = |t: &Tensor| t.to_dtype(DType::F64)?.sqr()?.sum_all();
+    let squares = gradients.values().map(square).collect::<Result<Vec<_>, _>>()?;
+    Ok(if squares.is_empty() { Vec::new() } else { Tensor::stack(&squares, 0)?.to_vec1()? })
 }
 
 /// Scales gradients down so that their norm is at most `limit` (PyTorch

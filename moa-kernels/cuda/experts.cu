@@ -1,0 +1,142 @@
+// Tokens in the order of their experts, and the deltas of Kronecker experts.
+#include "common.cuh"
+#include "philox.cuh"
+
+// Row `place` of the result is row `tokens[place]`, times weights[place] if there are any.
+template <class T, int N>
+__device__ inline void gather(T *to, const T *from, const uint32_t *tokens, const float *weights,
+                              int64_t pairs, int d) {
+  int64_t i = first_element<N>();
+  if (i >= pairs * d) return;
+  int64_t place = i / d;
+  float v[N], w = weights ? weights[place] : 1.0f;
+  load<N>(from + tokens[place] * int64_t(d) + i % d, v);
+#pragma unroll
+  for (int j = 0; j < N; j++) v[j] *= w;
+  store<N>(to + i, v);
+}
+
+// Row t of the result is that of `base` plus the weighted rows at the places of its pairs.
+template <class T, int N>
+__device__ inline void combine(T *to, const T *base, const T *rows, const uint32_t *places,
+                               const float *weights, const T *bias, int64_t tokens, int d, int k) {
+  int64_t i = first_element<N>();
+  if (i >= tokens * d) return;
+  int64_t t = i / d;
+  int c = i % d;
+  float sum[N], v[N], b[N] = {};
+  load<N>(base + i, sum);
+  if (bias) load<N>(bias + c, b);
+#pragma unroll
+  for (int j = 0; j < N; j++) sum[j] += b[j];
+  for (int choice = 0; choice < k; choice++) {
+    int64_t place = places[t * k + choice];
+    float w = weights[place];
+    load<N>(rows + place * d + c, v);
+#pragma unroll
+    for (int j = 0; j < N; j++) sum[j] += w * v[j];
+  }
+  store<N>(to + i, sum);
+}
+
+// to[p] = scale * a[places[p]] . b[places[p]]: one warp to a pair.
+template <class T, int N>
+__device__ inline void dots(float *to, const T *a, const T *b, const uint32_t *places, int64_t pairs,
+                            int d, float scale) {
+  int64_t pair = warp_row();
+  if (pair >= pairs) return;
+  a += int64_t(places[pair]) * d, b += int64_t(places[pair]) * d;
+  float sum = 0;
+  for (int i = threadIdx.x * N; i < d; i += 32 * N) {
+    float v[N], w[N];
+    load<N>(a + i, v), load<N>(b + i, w);
+#pragma unroll
+    for (int j = 0; j < N; j++) sum += v[j] * w[j];
+  }
+  sum = warp_sum(sum);
+  if (threadIdx.x == 0) to[pair] = sum * scale;
+}
+
+#define GATHER_ARGS(T)                                                                             \
+  (T *to, const T *from, const uint32_t *tokens, const float *weights, int64_t pairs, int d)
+#define GATHER(T, N) gather<T, N>(to, from, tokens, weights, pairs, d)
+INSTANCES(gather, GATHER_ARGS, GATHER)
+
+#define COMBINE_ARGS(T)                                                                            \
+  (T *to, const T *base, const T *rows, const uint32_t *places, const float *weights,              \
+   const T *bias, int64_t tokens, int d, int k)
+#define COMBINE(T, N) combine<T, N>(to, base, rows, places, weights, bias, tokens, d, k)
+INSTANCES(combine, COMBINE_ARGS, COMBINE)
+
+#define DOTS_ARGS(T)                                                                               \
+  (float *to, const T *a, const T *b, const uint32_t *places, int64_t pairs, int d, float scale)
+#define DOTS(T, N) dots<T, N>(to, a, b, places, pairs, d, scale)
+INSTANCES(dots, DOTS_ARGS, DOTS)
+
+// Which entries of deltas are kept: all, those that random bits say, or given bytes.
+struct Drop {
+  Key key;
+  uint64_t layer;
+  uint32_t threshold; // of 16 random bits; more than they can be keeps all
+  float factor;
+};
+
+// The sizes of a Kronecker layer: `in` is t a, `out` is t b.
+struct Sizes {
+  int experts, t, a, b;
+};
+
+// Where entry i of the delta of expert e stands in the product [t^2, E a b].
+__device__ inline int64_t in_product(Sizes s, int e, int64_t i) {
+  int out = s.t * s.b, row = i / out, column = i % out;
+  int p = row / s.a, k = row % s.a, q = column / s.b, l = column % s.b;
+  return (int64_t(p) * s.t + q) * s.experts * s.a * s.b + (int64_t(e) * s.a + k) * s.b + l;
+}
+
+// The factor of each of 8 entries from the one with number i of expert e.
+__device__ inline void kept(float (&factor)[8], Drop drop, const uint8_t *given, int e, int64_t i,
+                            int64_t entries) {
+  if (given || drop.threshold > 65535) {
+    for (int j = 0; j < 8 && i + j < entries; j++)
+      factor[j] = given && !given[e * entries + i + j] ? 0.0f : drop.factor;
+    return;
+  }
+  uint4 words = philox(drop.key, drop.layer << 48 | uint64_t(e) << 40 | uint64_t(i / 8));
+  uint32_t word[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int j = 0; j < 8; j++)
+    factor[j] = (word[j / 2] >> (16 * (j % 2)) & 0xffffu) < drop.threshold ? drop.factor : 0.0f;
+}
+
+// The product's entries to their places, [experts, in, out]; some dropped.
+template <class T>
+__device__ inline void place(T *h, const float *product, const uint8_t *given, Sizes s, Drop drop) {
+  int64_t entries = int64_t(s.t) * s.a * s.t * s.b, i = first_element<8>();
+  int e = blockIdx.y;
+  if (i >= entries) return;
+  float factor[8];
+  kept(factor, drop, given, e, i, entries);
+  for (int j = 0; j < 8 && i + j < entries; j++)
+    h[e * entries + i + j] = from_float<T>(factor[j] * product[in_product(s, e, i + j)]);
+}
+
+// The way back, for the gradient.
+template <class T>
+__device__ inline void unplace(float *dproduct, const T *dh, const uint8_t *given, Sizes s,
+                               Drop drop) {
+  int64_t entries = int64_t(s.t) * s.a * s.t * s.b, i = first_element<8>();
+  int e = blockIdx.y;
+  if (i >= entries) return;
+  float factor[8];
+  kept(factor, drop, given, e, i, entries);
+  for (int j = 0; j < 8 && i + j < entries; j++)
+    dproduct[in_product(s, e, i + j)] = factor[j] * to_float(dh[e * entries + i + j]);
+}
+
+#define PLACE_ARGS(T) (T *h, const float *product, const uint8_t *given, Sizes s, Drop drop)
+#define PLACE(T, N) place<T>(h, product, given, s, drop)
+INSTANCES(place, PLACE_ARGS, PLACE)
+
+#define UNPLACE_ARGS(T) (float *dproduct, const T *dh, const uint8_t *given, Sizes s, Drop drop)
+#define UNPLACE(T, N) unplace<T>(dproduct, dh, given, s, drop)
+INSTANCES(unplace, UNPLACE_ARGS, UNPLACE)

@@ -1,0 +1,113 @@
+// Products of 16 x 16 by 16 x 8 matrices by a warp, and how it reads them from shared memory.
+//
+// Lane l of a warp is in group l / 4 with number l % 4 in it. Of a result it holds the
+// elements (group, 2 number + {0, 1}) and (group + 8, 2 number + {0, 1}).
+#pragma once
+#include "common.cuh"
+
+// Elements between rows of a tile in shared memory: rows of 64 start in different banks.
+constexpr int STRIDE = 72;
+
+// Left operand, 16 x 16.
+struct Left {
+  uint32_t at[4];
+};
+
+// Right operands of two neighbouring products, 16 x 16 in all.
+struct Right {
+  uint32_t at[4];
+};
+
+#if __CUDA_ARCH__ >= 800
+__device__ inline void multiply(float (&sum)[4], const Left &a, uint32_t b0, uint32_t b1, __half) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+               "{%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+               : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]), "r"(b0), "r"(b1));
+}
+__device__ inline void multiply(float (&sum)[4], const Left &a, uint32_t b0, uint32_t b1,
+                                __nv_bfloat16) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+               "{%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+               : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]), "r"(b0), "r"(b1));
+}
+#else
+template <class T>
+__device__ inline void multiply(float (&)[4], const Left &, uint32_t, uint32_t, T) {
+  __trap(); // never launched on such a device
+}
+#endif
+
+// Four 8 x 8 matrices; lane l gives the address of row l % 8 of matrix l / 8.
+__device__ inline void matrices(uint32_t (&to)[4], const void *row) {
+  uint32_t address = uint32_t(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(address));
+}
+__device__ inline void transposed(uint32_t (&to)[4], const void *row) {
+  uint32_t address = uint32_t(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(address));
+}
+
+// Rows [row, row + 16) and columns [col, col + 16) of a tile as left operand.
+template <class T> __device__ inline Left left(const T *tile, int row, int col) {
+  Left a;
+  int lane = threadIdx.x % 32;
+  matrices(a.at, tile + (row + lane % 16) * STRIDE + col + lane / 16 * 8);
+  return a;
+}
+
+// Of a tile whose rows are the columns of the right operand: columns [n, n + 16) of it and
+// steps [k, k + 16). Its products take (at[0], at[1]) and (at[2], at[3]).
+template <class T> __device__ inline Right right_of_rows(const T *tile, int n, int k) {
+  Right b;
+  int lane = threadIdx.x % 32;
+  matrices(b.at, tile + (n + lane / 16 * 8 + lane % 8) * STRIDE + k + lane / 8 % 2 * 8);
+  return b;
+}
+
+// Of a tile whose rows are the steps: steps [k, k + 16) and columns [n, n + 16).
+template <class T> __device__ inline Right right_of_steps(const T *tile, int k, int n) {
+  Right b;
+  int lane = threadIdx.x % 32;
+  transposed(b.at, tile + (k + lane % 16) * STRIDE + n + lane / 16 * 8);
+  return b;
+}
+
+// Two neighbouring results, 16 x 16, as left operand.
+template <class T> __device__ inline Left left_of(const float (&first)[4], const float (&second)[4]) {
+  Left a;
+  auto pack = [](float x, float y) {
+    Pack<T, 2> p;
+    p.at[0] = from_float<T>(x), p.at[1] = from_float<T>(y);
+    return *reinterpret_cast<uint32_t *>(&p);
+  };
+  a.at[0] = pack(first[0], first[1]), a.at[1] = pack(first[2], first[3]);
+  a.at[2] = pack(second[0], second[1]), a.at[3] = pack(second[2], second[3]);
+  return a;
+}
+
+// Starts to copy 16 bytes to shared memory, or zeros if there is nothing to copy.
+__device__ inline void copy16(void *to, const void *from, bool there) {
+#if __CUDA_ARCH__ >= 800
+  uint32_t address = uint32_t(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
+               "r"(there ? 16 : 0));
+#endif
+}
+// Ends a group of copies.
+__device__ inline void end_group() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;");
+#endif
+}
+// Waits for all groups but the last `N`.
+template <int N> __device__ inline void wait_groups() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(N));
+#endif
+}

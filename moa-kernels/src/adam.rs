@@ -1,0 +1,128 @@
+//! One update of Adam (Kingma and Ba 2015; PyTorch `torch.optim.Adam` and `AdamW`) as a
+//! single pass over a tensor.
+
+use crate::cpu::{Real, by_float, tensor, vectorise, with_data};
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+
+/// Elements per task, about.
+const CHUNK: usize = 8192;
+
+/// The numbers of one update, the same for all tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// Learning rate.
+    pub lr: f64,
+    /// How much of the first moment stays.
+    pub beta1: f64,
+    /// How much of the second moment stays.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// The decay acts on the value (AdamW) instead of the gradient.
+    pub decoupled: bool,
+    /// Updates before this one.
+    pub done: u64,
+}
+
+/// The factors that a pass over elements needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Factors {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    /// On the gradient.
+    pub decay: f64,
+    /// Of the value that stays.
+    pub stays: f64,
+    /// The learning rate over the correction of the first moment.
+    pub rate: f64,
+    /// One over the root of the correction of the second.
+    pub root: f64,
+}
+
+impl Update {
+    fn factors(&self) -> Factors {
+        let steps = self.done as f64 + 1.0;
+        let decay = |on: bool| if on { self.weight_decay } else { 0.0 };
+        Factors {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            eps: self.eps,
+            decay: decay(!self.decoupled),
+            stays: 1.0 - self.lr * decay(self.decoupled),
+            rate: self.lr / (1.0 - self.beta1.powf(steps)),
+            root: 1.0 / (1.0 - self.beta2.powf(steps)).sqrt(),
+        }
+    }
+
+    /// The new value, first and second moment of a tensor.
+    ///
+    /// # Errors
+    /// If the shapes or types differ.
+    pub fn apply(
+        &self,
+        value: &Tensor,
+        gradient: &Tensor,
+        moments: (&Tensor, &Tensor),
+    ) -> Result<(Tensor, Tensor, Tensor)> {
+        let all = [value, gradient, moments.0, moments.1];
+        if all.iter().any(|t| t.dims() != value.dims() || t.dtype() != value.dtype()) {
+            candle_core::bail!("adam: {:?} do not fit", all.map(Tensor::shape));
+        }
+        let factors = self.factors();
+        #[cfg(feature = "cuda")]
+        if crate::cuda::runs(value) {
+            return crate::cuda::adam::apply(factors, all);
+        }
+        if crate::by_tensors(value) {
+            return by_tensors(factors, all);
+        }
+        by_float!(value.dtype(), "adam", T => with_data::<T, _>(value, |x| {
+            with_data::<T, _>(gradient, |g| {
+                let (mut m, mut v) = (floats::<T>(moments.0)?, floats::<T>(moments.1)?);
+                let mut x = x.to_vec();
+                pass(factors, &mut x, g, &mut m, &mut v);
+                let shape = value.shape();
+                Ok((tensor(x, shape, value)?, tensor(m, shape, value)?, tensor(v, shape, value)?))
+            })
+        }))
+    }
+}
+
+fn floats<T: Real>(t: &Tensor) -> Result<Vec<T>> {
+    with_data(t, |t: &[T]| Ok(t.to_vec()))
+}
+
+fn pass<T: Real>(factors: Factors, x: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+    let Factors { beta1, beta2, eps, decay, stays, rate, root } = factors;
+    let [b1, b2, eps, decay, stays, rate, root] =
+        [beta1, beta2, eps, decay, stays, rate, root].map(T::from_f64);
+    let [a1, a2] = [1.0 - beta1, 1.0 - beta2].map(T::from_f64);
+    let chunks = x.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK));
+    let chunks = chunks.zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)));
+    chunks.for_each(|((x, g), (m, v))| {
+        vectorise!({
+            for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m.iter_mut()).zip(v.iter_mut()) {
+                let g = g + *x * decay;
+                *m = *m * b1 + g * a1;
+                *v = *v * b2 + g * g * a2;
+                *x = *x * stays - *m / ((*v).root() * root + eps) * rate;
+            }
+        });
+    });
+}
+
+fn by_tensors(
+    f: Factors,
+    [value, gradient, m, v]: [&Tensor; 4],
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let gradient = (gradient + (value * f.decay)?)?;
+    let m = ((m * f.beta1)? + (&gradient * (1.0 - f.beta1))?)?;
+    let v = ((v * f.beta2)? + (gradient.sqr()? * (1.0 - f.beta2))?)?;
+    let update = (m.div(&((v.sqrt()? * f.root)? + f.eps)?)? * f.rate)?;
+    let value = ((value * f.stays)? - update)?;
+    Ok((value, m, v))
+}

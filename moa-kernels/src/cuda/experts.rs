@@ -1,0 +1,45 @@
+//! Tokens in the order of their experts: `experts.cu`.
+
+use super::launch::{Launch, empty};
+use candle_core::{DType, Result, Tensor};
+
+pub(super) const MODULE: (&str, &str) = ("moa-experts", super::ptx::EXPERTS);
+
+/// Rows of `from` by the number of their token, each times its `f32` weight.
+pub fn gather(from: &Tensor, tokens: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
+    let ((_, d), pairs, from) = (from.dims2()?, tokens.elem_count(), from.contiguous()?);
+    let to = empty((pairs, d), from.dtype(), &from)?;
+    let launch = Launch::of(from.device(), MODULE, "gather", from.dtype())?;
+    let launch = launch.tensor(&to)?.tensor(&from)?.tensor(tokens)?.optional(weights)?;
+    launch.long(pairs).int(d).elements(pairs * d, d)?;
+    Ok(to)
+}
+
+/// `base` plus, for each token, the weighted rows at the places of its `top_k` pairs, plus
+/// a bias.
+pub fn combine(
+    base: &Tensor,
+    rows: &Tensor,
+    places: &Tensor,
+    weights: &Tensor,
+    bias: Option<&Tensor>,
+    top_k: usize,
+) -> Result<Tensor> {
+    let ((tokens, d), base) = (base.dims2()?, base.contiguous()?);
+    let to = empty((tokens, d), base.dtype(), &base)?;
+    let launch = Launch::of(base.device(), MODULE, "combine", base.dtype())?;
+    let launch = launch.tensor(&to)?.tensor(&base)?.tensor(&rows.contiguous()?)?;
+    let launch = launch.tensor(places)?.tensor(weights)?.optional(bias)?;
+    launch.long(tokens).int(d).int(top_k).elements(tokens * d, d)?;
+    Ok(to)
+}
+
+/// `scale` times the products of rows at the place of each pair, `[pairs]` `f32`.
+pub fn dots(a: &Tensor, b: &Tensor, places: &Tensor, scale: f64) -> Result<Tensor> {
+    let ((_, d), pairs) = (a.dims2()?, places.elem_count());
+    let to = empty(pairs, DType::F32, a)?;
+    let launch = Launch::of(a.device(), MODULE, "dots", a.dtype())?.tensor(&to)?;
+    let launch = launch.tensor(&a.contiguous()?)?.tensor(&b.contiguous()?)?.tensor(places)?;
+    launch.long(pairs).int(d).float(scale).warps(pairs, d)?;
+    Ok(to)
+}

@@ -1,0 +1,55 @@
+//! `flash.cu`: attention that never holds all probabilities.
+
+use super::launch::{Launch, empty};
+use crate::attention::Sizes;
+use candle_core::{DType, Result, Tensor};
+
+const MODULE: (&str, &str) = ("moa-flash", super::ptx::FLASH);
+/// Of a head; no other.
+const HEAD_DIM: usize = 64;
+/// Queries of a block, which has two threads for each.
+const FORWARD_ROWS: usize = 128;
+/// The same for gradients, where they are queries or keys.
+const GRAD_ROWS: usize = 64;
+
+/// True if the kernels take `qkv`: half precision, heads of 64, tensor cores that know bf16.
+pub fn runs(qkv: &Tensor, sizes: Sizes) -> Result<bool> {
+    let half = matches!(qkv.dtype(), DType::BF16 | DType::F16);
+    if !half || sizes.head_dim != HEAD_DIM || !qkv.device().is_cuda() {
+        return Ok(false);
+    }
+    super::launch::compute_capability(qkv.device()).map(|c| c >= (8, 0))
+}
+
+/// The result `[b, queries, d]` of `qkv` `[b, n, 3 d]`, and for every head and query
+/// the logarithm to base 2 of the sum of exponentials, `[b, heads, queries]` `f32`.
+pub fn forward(qkv: &Tensor, sizes: Sizes) -> Result<(Tensor, Tensor)> {
+    let Sizes { batch: b, heads: h, queries, .. } = sizes;
+    let result = empty((b, queries, h * HEAD_DIM), qkv.dtype(), qkv)?;
+    let lse = empty((b, h, queries), DType::F32, qkv)?;
+    let launch = Launch::of(qkv.device(), MODULE, "flash", qkv.dtype())?;
+    let launch = launch.tensor(&result)?.tensor(&lse)?.tensor(qkv)?;
+    run(launch, sizes, queries, FORWARD_ROWS)?;
+    Ok((result, lse))
+}
+
+/// The gradient of `qkv` from that of the result.
+pub fn backward(qkv: &Tensor, grad: &Tensor, lse: &Tensor, sizes: Sizes) -> Result<Tensor> {
+    let dqkv = empty(qkv.shape(), qkv.dtype(), qkv)?;
+    let sums = empty(lse.shape(), DType::F32, qkv)?;
+    let launch = Launch::of(qkv.device(), MODULE, "flash_query_grad", qkv.dtype())?;
+    let launch = launch.tensor(&dqkv)?.tensor(&sums)?.tensor(qkv)?;
+    run(launch.tensor(grad)?.tensor(lse)?, sizes, sizes.tokens, GRAD_ROWS)?;
+    let launch = Launch::of(qkv.device(), MODULE, "flash_key_grad", qkv.dtype())?;
+    let launch = launch.tensor(&dqkv)?.tensor(qkv)?;
+    run(launch.tensor(grad)?.tensor(lse)?.tensor(&sums)?, sizes, sizes.tokens, GRAD_ROWS)?;
+    Ok(dqkv)
+}
+
+/// A block for each part of `rows`, each head and each image.
+fn run(launch: Launch, sizes: Sizes, rows: usize, part: usize) -> Result<()> {
+    let Sizes { batch, tokens, queries, heads, .. } = sizes;
+    let launch = launch.int(tokens).int(queries).int(heads);
+    let grid = (rows.div_ceil(part) as u32, heads as u32, batch as u32);
+    launch.float(1.0 / (HEAD_DIM as f64).sqrt()).blocks(grid, 2 * part as u32)
+}

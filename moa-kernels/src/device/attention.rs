@@ -1,0 +1,158 @@
+//! Softmax attention, head by head as batched products.
+//!
+//! Probabilities of a layer are in memory at once, but only while it is computed: the
+//! backward pass makes them again.
+
+use super::{like, node, wide};
+use crate::attention::Sizes;
+use candle_core::{D, Result, Tensor};
+
+/// See [`crate::attention::attention`].
+pub fn attention(qkv: &Tensor, sizes: Sizes) -> Result<Tensor> {
+    let (y, kept) = forward(&qkv.detach().contiguous()?, None, sizes)?;
+    node("moa-attention", y, &[qkv], move |dy| Ok(vec![Some(kept.backward(dy)?)]))
+}
+
+/// What a backward pass needs.
+pub(super) enum Kept {
+    Heads(Heads),
+    #[cfg(feature = "cuda")]
+    Flash {
+        qkv: Tensor,
+        lse: Tensor,
+        sizes: Sizes,
+    },
+}
+
+/// The result `[b, queries, d]` of `qkv` `[b, n, 3 d]` plus a bias `[3 d]`.
+pub(super) fn forward(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<(Tensor, Kept)> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::flash::runs(qkv, sizes)? {
+        let qkv = match bias {
+            Some(bias) => {
+                crate::cuda::activation::forward_bias(&qkv.contiguous()?, &like(bias, qkv)?)?
+            }
+            None => qkv.contiguous()?,
+        };
+        let (y, lse) = crate::cuda::flash::forward(&qkv, sizes)?;
+        return Ok((y, Kept::Flash { qkv, lse, sizes }));
+    }
+    let heads = Heads::split(qkv, bias, sizes)?;
+    Ok((heads.forward()?, Kept::Heads(heads)))
+}
+
+impl Kept {
+    /// The gradient of qkv, `[b, n, 3 d]`.
+    pub fn backward(&self, dy: &Tensor) -> Result<Tensor> {
+        match self {
+            Kept::Heads(heads) => heads.backward(dy),
+            #[cfg(feature = "cuda")]
+            Kept::Flash { qkv, lse, sizes } => {
+                crate::cuda::flash::backward(qkv, &dy.contiguous()?, lse, *sizes)
+            }
+        }
+    }
+}
+
+/// q, k and v of every head.
+pub(super) struct Heads {
+    /// `[b, heads, queries, head_dim]`
+    q: Tensor,
+    /// `[b, heads, n, head_dim]`
+    k: Tensor,
+    /// `[b, heads, n, head_dim]`
+    v: Tensor,
+    sizes: Sizes,
+}
+
+impl Heads {
+    /// From `qkv` `[b, n, 3 d]` plus a bias `[3 d]`.
+    fn split(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Self> {
+        let Sizes { batch: b, tokens: n, heads: h, head_dim, queries } = sizes;
+        let all = split(qkv, bias, sizes)?;
+        let part = |i: usize| all.get(i)?.reshape((b, h, n, head_dim));
+        let q = part(0)?.narrow(2, 0, queries)?.contiguous()?;
+        Ok(Self { q, k: part(1)?, v: part(2)?, sizes })
+    }
+
+    fn scale(&self) -> f64 {
+        1.0 / (self.sizes.head_dim as f64).sqrt()
+    }
+
+    /// Softmax of scaled products, `[b, heads, queries, n]`.
+    fn probs(&self) -> Result<Tensor> {
+        let scores = (wide(&self.q.matmul(&self.k.t()?)?)? * self.scale())?;
+        let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+        scores.broadcast_div(&scores.sum_keepdim(D::Minus1)?)?.to_dtype(self.q.dtype())
+    }
+
+    /// `[b, queries, d]`
+    fn forward(&self) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if crate::cuda::runs(&self.q) {
+            let probs = crate::cuda::attention::probs(&self.q, &self.k, self.scale())?;
+            return self.join(&crate::cuda::gemm::product(&probs, &self.v)?);
+        }
+        self.join(&self.probs()?.matmul(&self.v)?)
+    }
+
+    fn backward(&self, dy: &Tensor) -> Result<Tensor> {
+        let Sizes { batch: b, tokens: n, heads: h, head_dim, queries } = self.sizes;
+        let dy = swap(&dy.reshape((b, queries, h, head_dim))?)?;
+        let (dq, dk, dv) = self.head_grads(&dy)?;
+        let dq = if queries < n { dq.pad_with_zeros(2, 0, n - queries)? } else { dq };
+        #[cfg(feature = "cuda")]
+        if crate::cuda::runs(&dv) {
+            return crate::cuda::attention::join(&dq, &dk, &dv, self.sizes);
+        }
+        let all = Tensor::stack(&[dq, dk, dv], 0)?; // [3, b, h, n, head_dim]
+        all.permute((1, 3, 0, 2, 4))?.contiguous()?.reshape((b, n, 3 * h * head_dim))
+    }
+
+    /// The gradients of q, k and v from that of every head's result.
+    fn head_grads(&self, dy: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if crate::cuda::runs(dy) {
+            let parts = (&self.q, &self.k, &self.v);
+            return crate::cuda::attention::backward(parts, dy, self.scale());
+        }
+        let probs = self.probs()?;
+        let dv = probs.t()?.matmul(dy)?;
+        let (p, d) = (wide(&probs)?, wide(&dy.matmul(&self.v.t()?)?)?);
+        let along = (&p * &d)?.sum_keepdim(D::Minus1)?;
+        let dscores = ((p * d.broadcast_sub(&along)?)? * self.scale())?.to_dtype(dy.dtype())?;
+        Ok((dscores.matmul(&self.k)?, dscores.t()?.matmul(&self.q)?, dv))
+    }
+
+    fn join(&self, heads: &Tensor) -> Result<Tensor> {
+        let Sizes { batch: b, heads: h, head_dim, queries, .. } = self.sizes;
+        swap(heads)?.reshape((b, queries, h * head_dim))
+    }
+}
+
+/// `[b, x, y, head_dim]` as `[b, y, x, head_dim]`.
+fn swap(t: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::runs(t) {
+        return crate::cuda::attention::swap(t);
+    }
+    t.transpose(1, 2)?.contiguous()
+}
+
+/// `[3, b, heads, n, head_dim]`
+fn split(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
+    let Sizes { batch: b, tokens: n, heads: h, head_dim, .. } = sizes;
+    #[cfg(feature = "cuda")]
+    if crate::cuda::runs(qkv) {
+        let bias = bias.map(|b| like(b, qkv)).transpose()?;
+        return crate::cuda::attention::split(qkv, bias.as_ref(), sizes);
+    }
+    let qkv = match bias {
+        Some(bias) => qkv.broadcast_add(&like(bias, qkv)?)?,
+        None => qkv.clone(),
+    };
+    qkv.reshape((b, n, 3, h * head_dim))?
+        .reshape((b, n, 3, h, head_dim))?
+        .permute((2, 0, 3, 1, 4))?
+        .contiguous()
+}

@@ -1,0 +1,125 @@
+//! Routed Kronecker experts: every delta is built once, tokens are ordered by their expert,
+//! and each expert is one product over its tokens.
+
+mod delta;
+mod order;
+
+use super::routing::score_grad;
+use super::{like, node, rows, sum_rows};
+use crate::kronecker::{DropConnect, Expert, Shared};
+use crate::routing::Routing;
+use candle_core::{Result, Tensor};
+use delta::Deltas;
+use order::Order;
+
+pub use super::lora::Base;
+pub use delta::materialise;
+
+/// See [`crate::kronecker::routed_kronecker`].
+#[allow(clippy::too_many_arguments)]
+pub fn routed_kronecker(
+    x: &Tensor,
+    base: Base<'_>,
+    routing: &Routing,
+    shared: &Shared,
+    experts: &[Expert],
+    bias: Option<&Tensor>,
+    scale: f64,
+    drop: DropConnect,
+) -> Result<Tensor> {
+    let mut flat = vec![shared.left.flatten_all()?, shared.right.flatten_all()?];
+    for expert in experts {
+        flat.extend([expert.left.flatten_all()?, expert.right.flatten_all()?]);
+    }
+    flat.extend(bias.cloned());
+    let theta = Tensor::cat(&flat, 0)?;
+    let ranks = experts.iter().map(|e| e.left.dim(2)).collect::<Result<Vec<_>>>()?;
+    let (out, width) = base.weight.dims2()?;
+    let deltas = Deltas::new(&theta.detach(), (width, out), shared.left.dim(0)?, ranks, drop)?;
+    let layer = Layer {
+        x: rows(&x.detach().contiguous()?)?,
+        weight: like(base.weight, x)?,
+        order: Order::new(routing)?,
+        h: deltas.build(x.dtype())?,
+        routing: routing.detached(),
+        deltas,
+        scale,
+    };
+    let constant = match (base.bias, bias) {
+        (Some(a), Some(b)) => Some((like(a, b)? + b.detach())?),
+        (a, b) => a.or(b).cloned(),
+    };
+    let y = layer.forward(constant.as_ref())?;
+    let mut shape = x.dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = out;
+    }
+    let args = [x, &routing.scores, &theta];
+    let (wants, dtypes) = (args.map(Tensor::track_op), args.map(Tensor::dtype));
+    let (shape_x, has_bias) = (x.shape().clone(), bias.is_some());
+    node("moa-routed-kronecker", y.reshape(shape)?, &args, move |dy| {
+        let dy = rows(dy)?;
+        let grads = layer.backward(&dy, wants[0])?;
+        let dscores = match wants[1] {
+            true => Some(score_grad(&layer.routing, &grads.gates)?.to_dtype(dtypes[1])?),
+            false => None,
+        };
+        let mut theta = grads.factors;
+        if has_bias {
+            theta.push(sum_rows(&dy, dtypes[2])?);
+        }
+        let theta = theta.iter().map(|t| t.flatten_all()?.to_dtype(dtypes[2]));
+        let theta = Tensor::cat(&theta.collect::<Result<Vec<_>>>()?, 0)?;
+        let dx = grads.x.map(|dx| dx.reshape(&shape_x)).transpose()?;
+        Ok(vec![dx, dscores, wants[2].then_some(theta)])
+    })
+}
+
+struct Layer {
+    x: Tensor,
+    weight: Tensor,
+    order: Order,
+    /// `[experts, in, out]`
+    h: Tensor,
+    routing: Routing,
+    deltas: Deltas,
+    scale: f64,
+}
+
+struct Grads {
+    x: Option<Tensor>,
+    /// `[tokens, top_k]`
+    gates: Tensor,
+    /// In the order of theta, without the bias.
+    factors: Vec<Tensor>,
+}
+
+impl Layer {
+    /// Scaled gates in the order of experts, `[pairs]`.
+    fn weights(&self) -> Result<Tensor> {
+        self.routing.gates.flatten_all()?.index_select(&self.order.pairs, 0)? * self.scale
+    }
+
+    /// `[tokens, out]`
+    fn forward(&self, bias: Option<&Tensor>) -> Result<Tensor> {
+        let x = self.order.gather(&self.x, None)?;
+        let y = self.order.times(&x, &self.h)?;
+        let base = self.x.matmul(&self.weight.t()?)?;
+        self.order.combine(&base, &y, &self.weights()?, bias)
+    }
+
+    fn backward(&self, dy: &Tensor, wants_x: bool) -> Result<Grads> {
+        let (order, weights) = (&self.order, self.weights()?);
+        let (x, d) = (order.gather(&self.x, None)?, order.gather(dy, None)?);
+        let back = order.times(&d, &self.h.transpose(1, 2)?)?;
+        // As (dy H^T) . x = dy . (x H), what goes back also gives the gradient of the gate.
+        let gates = order.dots(&back, &x, self.scale)?.to_dtype(weights.dtype())?;
+        let dx = match wants_x {
+            true => Some(order.combine(&dy.matmul(&self.weight)?, &back, &weights, None)?),
+            false => None,
+        };
+        let d = order.gather(dy, Some(&weights))?;
+        let factors = self.deltas.grads(&order.outer(&x, &d)?)?;
+        Ok(Grads { x: dx, gates, factors })
+    }
+}

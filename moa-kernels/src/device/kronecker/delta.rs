@@ -1,0 +1,131 @@
+//! All deltas `H_e = sum_i (s_i v_i) (x) (L_ei R_ei)` of a layer, and their gradient.
+//!
+//! With `A_i = s_i v_i` as rows of a `t x t^2` matrix and all experts' `B_i = L_i R_i` side
+//! by side as a `t x (E a b)` matrix, `A^T B` holds every entry of every delta, in another
+//! order: one product, then one pass that puts entries in their places and drops some.
+
+use super::super::wide;
+use crate::kronecker::{DropConnect, Expert, Shared, keep_factor, keep_mask};
+use candle_core::{DType, Result, Tensor};
+
+/// The factors of a layer and what is dropped.
+pub struct Deltas {
+    /// `[t, t]`, row `i` is `s_i`.
+    s: Tensor,
+    /// `[t, t]`, row `i` is `v_i`.
+    v: Tensor,
+    /// `[t, a, r]` and `[t, r, b]` of each expert.
+    factors: Vec<(Tensor, Tensor)>,
+    drop: DropConnect,
+    t: usize,
+    a: usize,
+    b: usize,
+}
+
+impl Deltas {
+    /// From `shared.left, shared.right, {left, right of each expert}` in one tensor.
+    pub fn new(
+        theta: &Tensor,
+        (width, out): (usize, usize),
+        t: usize,
+        ranks: Vec<usize>,
+        drop: DropConnect,
+    ) -> Result<Self> {
+        let (a, b) = (width / t, out / t);
+        let mut at = 0;
+        let mut take = |shape: &[usize]| {
+            let len = shape.iter().product();
+            at += len;
+            wide(&theta.narrow(0, at - len, len)?)?.reshape(shape)
+        };
+        let (s, v) = (take(&[t, t])?, take(&[t, t])?);
+        let mut factors = Vec::with_capacity(ranks.len());
+        for r in ranks {
+            factors.push((take(&[t, a, r])?, take(&[t, r, b])?));
+        }
+        Ok(Self { s, v, factors, drop, t, a, b })
+    }
+
+    fn experts(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// `A`, `[t, t^2]`.
+    fn outer(&self) -> Result<Tensor> {
+        self.s.unsqueeze(2)?.broadcast_mul(&self.v.unsqueeze(1)?)?.reshape((self.t, ()))
+    }
+
+    /// `B` of all experts, `[t, E a b]`.
+    fn inner(&self) -> Result<Tensor> {
+        let inner = self.factors.iter().map(|(l, r)| l.matmul(r)).collect::<Result<Vec<_>>>()?;
+        Tensor::stack(&inner, 1)?.reshape((self.t, ()))
+    }
+
+    /// `[experts, in, out]`, dropped entries 0 and the others scaled.
+    pub fn build(&self, dtype: DType) -> Result<Tensor> {
+        let product = self.outer()?.t()?.matmul(&self.inner()?)?;
+        #[cfg(feature = "cuda")]
+        if crate::cuda::runs(&product) && product.dtype() == DType::F32 {
+            let sizes = (self.experts(), self.t, self.a, self.b);
+            return crate::cuda::kronecker::place(&product, sizes, &self.drop, dtype);
+        }
+        let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
+        let h = product.reshape((t, t, e, a, b))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
+        self.masked(h.reshape((e, t * a, t * b))?)?.to_dtype(dtype)
+    }
+
+    /// The gradients of all factors, in order, from that of the deltas.
+    pub fn grads(&self, dh: &Tensor) -> Result<Vec<Tensor>> {
+        let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
+        let dproduct = self.unplaced(dh)?;
+        let (outer, inner) = (self.outer()?, self.inner()?);
+        let dinner = outer.matmul(&dproduct)?.reshape((t, e, a, b))?;
+        let douter = inner.matmul(&dproduct.t()?)?.reshape((t, t, t))?;
+        let ds = douter.matmul(&self.v.unsqueeze(2)?)?.squeeze(2)?;
+        let dv = self.s.unsqueeze(1)?.matmul(&douter)?.squeeze(1)?;
+        let mut grads = vec![ds, dv];
+        for (number, (l, r)) in self.factors.iter().enumerate() {
+            let d = dinner.narrow(1, number, 1)?.squeeze(1)?.contiguous()?;
+            grads.push(d.matmul(&r.t()?)?);
+            grads.push(l.t()?.matmul(&d)?);
+        }
+        Ok(grads)
+    }
+
+    /// The gradient of the product `[t^2, E a b]` from that of the deltas.
+    fn unplaced(&self, dh: &Tensor) -> Result<Tensor> {
+        let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
+        #[cfg(feature = "cuda")]
+        if crate::cuda::runs(dh) && self.s.dtype() == DType::F32 {
+            return crate::cuda::kronecker::unplace(dh, (e, t, a, b), &self.drop);
+        }
+        let dh = self.masked(wide(dh)?)?;
+        dh.reshape((e, t, a, t, b))?.permute((1, 3, 0, 2, 4))?.contiguous()?.reshape((t * t, ()))
+    }
+
+    fn masked(&self, h: Tensor) -> Result<Tensor> {
+        let (keep, factor) = match &self.drop {
+            DropConnect::Off => return Ok(h),
+            DropConnect::Given { keep, p } => (keep.to_vec(), 1.0 / (1.0 - p)),
+            DropConnect::Seeded { key, layer, p } => {
+                let entries = h.elem_count() / self.experts();
+                let masks =
+                    (0..self.experts() as u8).flat_map(|e| keep_mask(*key, *layer, e, *p, entries));
+                (masks.collect(), keep_factor(*p))
+            }
+        };
+        let keep = Tensor::from_vec(keep, h.shape(), h.device())?.to_dtype(h.dtype())?;
+        (h * keep)? * factor
+    }
+}
+
+/// One delta without dropout, `[in, out]`.
+pub fn materialise(shared: &Shared, expert: &Expert) -> Result<Tensor> {
+    let (t, a, rank) = expert.left.dims3()?;
+    let b = expert.right.dim(2)?;
+    let flat = [&shared.left, &shared.right, &expert.left, &expert.right];
+    let flat = flat.iter().map(|t| t.detach().flatten_all()).collect::<Result<Vec<_>>>()?;
+    let theta = Tensor::cat(&flat, 0)?;
+    let deltas = Deltas::new(&theta, (t * a, t * b), t, vec![rank], DropConnect::Off)?;
+    deltas.build(theta.dtype())?.squeeze(0)
+}

@@ -1,0 +1,72 @@
+//! The operations on every device but the CPU, from tensor functions.
+//!
+//! Forward and backward passes are written once, over tensors that no graph sees; what a
+//! kernel of ours does faster, it does where there is one, and candle's own operations do
+//! the rest. They also run on the CPU, which is how they are tested without a device.
+//!
+//! Sums, norms, softmax and gates are computed in `f32` whatever the type of the tokens.
+//! Trainable tensors keep their type (`f32`) beside tokens and frozen weights of half
+//! precision; their gradients have it too.
+
+pub mod activation;
+pub mod attention;
+pub mod balance;
+pub mod cross_entropy;
+pub mod kronecker;
+pub mod layer_norm;
+pub mod linear;
+pub mod lora;
+pub mod residual;
+pub mod router;
+pub mod routing;
+pub mod stretch;
+
+use crate::graph::node;
+use candle_core::{D, DType, Result, Tensor};
+
+/// Rows of the last dimension, `[rows, d]`.
+fn rows(t: &Tensor) -> Result<Tensor> {
+    t.reshape(((), t.dim(D::Minus1)?))
+}
+
+/// The type that sums are computed in: `f64` for `f64`, else `f32`.
+fn wide(t: &Tensor) -> Result<Tensor> {
+    t.to_dtype(if t.dtype() == DType::F64 { DType::F64 } else { DType::F32 })
+}
+
+/// `t`, no graph attached, contiguous and with the type of `x`.
+fn like(t: &Tensor, x: &Tensor) -> Result<Tensor> {
+    t.detach().to_dtype(x.dtype())?.contiguous()
+}
+
+/// Sums over rows `[rows, d]`, as `[d]` of type `dtype`.
+fn sum_rows(t: &Tensor, dtype: DType) -> Result<Tensor> {
+    // A product: candle adds up leading dimensions one element at a time.
+    let ones = Tensor::ones((1, t.dim(0)?), t.dtype(), t.device())?;
+    ones.matmul(t)?.squeeze(0)?.to_dtype(dtype)
+}
+
+/// 1 at the place that each index `[rows, 1]` names, else 0, `[rows, places]`.
+fn one_hot(indices: &Tensor, places: usize, dtype: DType) -> Result<Tensor> {
+    let all = Tensor::arange(0u32, places as u32, indices.device())?.reshape((1, places))?;
+    indices.broadcast_eq(&all)?.to_dtype(dtype)
+}
+
+/// Rows plus a bias; `rows` is a new tensor that nothing else reads.
+fn add_bias(rows: Tensor, bias: &Tensor) -> Result<Tensor> {
+    let bias = like(bias, &rows)?;
+    #[cfg(feature = "cuda")]
+    if crate::cuda::runs(&rows) {
+        return crate::cuda::activation::add_bias(rows, &bias);
+    }
+    rows.broadcast_add(&bias)
+}
+
+/// `sum + a b`; `sum` is a new tensor that nothing else reads.
+fn add_product(sum: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::runs(&sum) {
+        return crate::cuda::gemm::add_product(sum, a, b);
+    }
+    sum + a.matmul(b)?
+}

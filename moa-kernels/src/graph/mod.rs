@@ -1,0 +1,106 @@
+//! Operations in candle's graph, or on a [`Tape`].
+
+mod node;
+mod tape;
+
+pub use tape::Tape;
+
+use candle_core::op::BackpropOp;
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Shape, Storage, Tensor};
+use tape::{record, records};
+
+/// Makes `y` the result of an operation on `args`. `backward` gives a gradient for each that
+/// is tracked. If none is, `y` stays what it is.
+///
+/// `y` must be a new tensor that nothing else reads: its storage is taken.
+pub(crate) fn node(
+    name: &'static str,
+    y: Tensor,
+    args: &[&Tensor],
+    backward: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if !args.iter().any(|t| t.track_op()) {
+        return Ok(y);
+    }
+    if !records() {
+        return node::node(name, y, args, Box::new(backward));
+    }
+    let shape = y.shape().clone();
+    let y = leaf(node::take(name, &y.contiguous()?)?, shape);
+    record(&y, args, Box::new(backward));
+    Ok(y)
+}
+
+fn leaf(storage: Storage, shape: Shape) -> Tensor {
+    Tensor::from_storage(storage, shape, BackpropOp::none(), true)
+}
+
+/// An operation of the CPU with one argument.
+pub(crate) fn apply1(a: &Tensor, op: impl CustomOp1 + Send + Sync + 'static) -> Result<Tensor> {
+    if !records() || !a.track_op() {
+        return a.apply_op1(op);
+    }
+    let (storage, shape) = {
+        let (s, l) = a.storage_and_layout();
+        op.cpu_fwd(cpu(&s)?, l)?
+    };
+    let y = leaf(Storage::Cpu(storage), shape);
+    let (a_, y_) = (a.clone(), y.clone());
+    record(&y, &[a], Box::new(move |dy| Ok(vec![op.bwd(&a_, &y_, dy)?])));
+    Ok(y)
+}
+
+/// The same with two.
+pub(crate) fn apply2(
+    a: &Tensor,
+    b: &Tensor,
+    op: impl CustomOp2 + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if !records() || !(a.track_op() || b.track_op()) {
+        return a.apply_op2(b, op);
+    }
+    let (storage, shape) = {
+        let ((sa, la), (sb, lb)) = (a.storage_and_layout(), b.storage_and_layout());
+        op.cpu_fwd(cpu(&sa)?, la, cpu(&sb)?, lb)?
+    };
+    let y = leaf(Storage::Cpu(storage), shape);
+    let (a_, b_, y_) = (a.clone(), b.clone(), y.clone());
+    let backward = move |dy: &Tensor| {
+        let (da, db) = op.bwd(&a_, &b_, &y_, dy)?;
+        Ok(vec![da, db])
+    };
+    record(&y, &[a, b], Box::new(backward));
+    Ok(y)
+}
+
+/// The same with three.
+pub(crate) fn apply3(
+    a: &Tensor,
+    b: &Tensor,
+    c: &Tensor,
+    op: impl CustomOp3 + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if !records() || !(a.track_op() || b.track_op() || c.track_op()) {
+        return a.apply_op3(b, c, op);
+    }
+    let (storage, shape) = {
+        let ((sa, la), (sb, lb)) = (a.storage_and_layout(), b.storage_and_layout());
+        let (sc, lc) = c.storage_and_layout();
+        op.cpu_fwd(cpu(&sa)?, la, cpu(&sb)?, lb, cpu(&sc)?, lc)?
+    };
+    let y = leaf(Storage::Cpu(storage), shape);
+    let (a_, b_, c_, y_) = (a.clone(), b.clone(), c.clone(), y.clone());
+    let backward = move |dy: &Tensor| {
+        let (da, db, dc) = op.bwd(&a_, &b_, &c_, &y_, dy)?;
+        Ok(vec![da, db, dc])
+    };
+    record(&y, &[a, b, c], Box::new(backward));
+    Ok(y)
+}
+
+fn cpu(storage: &Storage) -> Result<&candle_core::CpuStorage> {
+    match storage {
+        Storage::Cpu(storage) => Ok(storage),
+        _ => candle_core::bail!("expected a tensor on the CPU"),
+    }
+}

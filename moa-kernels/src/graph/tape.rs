@@ -1,0 +1,134 @@
+//! Gradients by a list of what was done, instead of candle's graph.
+//!
+//! candle's backward pass begins the gradient of every tensor with zeros and adds to it, which
+//! for a transformer's activations is as much work as some of its layers. While a [`Tape`]
+//! is there, operations of this crate are written to it; their results are leaves to
+//! candle, so that only what lies between them (a reshape, a concatenation) is candle's.
+
+use super::node::node;
+use candle_core::{Result, Tensor, TensorId, backprop::GradStore};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+/// From the gradient of the result to those of the arguments.
+pub type Backward = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+
+struct Record {
+    result: TensorId,
+    args: Vec<Tensor>,
+    backward: Backward,
+}
+
+thread_local! {
+    static RECORDS: RefCell<Option<Vec<Record>>> = const { RefCell::new(None) };
+}
+
+/// Records the operations of this thread until it is used or dropped.
+///
+/// A tensor made meanwhile has no gradient by candle's own `backward`.
+pub struct Tape(PhantomData<*const ()>);
+
+impl Tape {
+    /// Begins to record.
+    ///
+    /// # Errors
+    /// If this thread records already.
+    pub fn start() -> Result<Self> {
+        RECORDS.with_borrow_mut(|records| match records {
+            Some(_) => candle_core::bail!("a tape is running already"),
+            None => {
+                *records = Some(Vec::new());
+                Ok(Self(PhantomData))
+            }
+        })
+    }
+
+    /// The gradients of the variables that `loss`, a scalar, was computed from.
+    ///
+    /// # Errors
+    /// If an operation's backward pass fails.
+    pub fn backward(self, loss: &Tensor) -> Result<GradStore> {
+        let records = RECORDS.with_borrow_mut(Option::take).unwrap_or_default();
+        let mut sums = Sums::default();
+        sums.through(loss, None)?;
+        for Record { result, args, backward } in records.into_iter().rev() {
+            let Some(dy) = sums.0.remove(&result) else { continue };
+            for (arg, gradient) in args.iter().zip(backward(&dy.contiguous()?)?) {
+                match gradient {
+                    Some(gradient) if arg.is_variable() => sums.add(arg.id(), gradient.detach())?,
+                    Some(gradient) if arg.track_op() => sums.through(arg, Some(gradient))?,
+                    _ => {}
+                }
+            }
+        }
+        let mut grads = GradStore::default();
+        for (id, sum) in sums.0 {
+            grads.insert_id(id, sum);
+        }
+        Ok(grads)
+    }
+}
+
+impl Drop for Tape {
+    fn drop(&mut self) {
+        RECORDS.with_borrow_mut(|records| *records = None);
+    }
+}
+
+/// True while this thread has a tape.
+pub fn records() -> bool {
+    RECORDS.with_borrow(Option::is_some)
+}
+
+/// Writes an operation down.
+pub fn record(result: &Tensor, args: &[&Tensor], backward: Backward) {
+    let args = args.iter().map(|&t| t.clone()).collect();
+    RECORDS.with_borrow_mut(|records| {
+        if let Some(records) = records {
+            records.push(Record { result: result.id(), args, backward });
+        }
+    });
+}
+
+/// Gradients so far.
+#[derive(Default)]
+struct Sums(HashMap<TensorId, Tensor>);
+
+impl Sums {
+    fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        let sum = match self.0.remove(&id) {
+            Some(before) => add(&before, &gradient)?,
+            None => gradient,
+        };
+        self.0.insert(id, sum);
+        Ok(())
+    }
+
+    /// Adds what candle's graph behind `t` does to its gradient, of 1 if it is not given.
+    fn through(&mut self, t: &Tensor, gradient: Option<Tensor>) -> Result<()> {
+        let end = match gradient {
+            None => t.clone(),
+            Some(gradient) => {
+                let zero = Tensor::zeros((), t.dtype(), t.device())?;
+                let given = move |_: &Tensor| Ok(vec![Some(gradient.clone())]);
+                node("moa-gradient", zero, &[t], Box::new(given))?
+            }
+        };
+        let mut grads = end.backward()?;
+        for leaf in end.sorted_nodes().into_iter().filter(|t| t.is_variable()) {
+            if let Some(gradient) = grads.remove(leaf) {
+                self.add(leaf.id(), gradient.detach())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::runs(a) && a.dtype() == b.dtype() {
+        return crate::cuda::residual::forward(a, b, None, None);
+    }
+    a + b
+}

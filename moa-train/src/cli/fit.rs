@@ -57,6 +57,9 @@ pub struct Fit {
     /// Less memory for more time: compute values of frozen layers again instead of keeping them
     #[arg(long)]
     checkpoint_activations: bool,
+    /// More memory for less time: evaluation keeps what frozen layers give for its images
+    #[arg(long)]
+    cache_features: bool,
     /// Go on from the newest checkpoint in RUN
     #[arg(long)]
     resume: bool,
@@ -119,6 +122,13 @@ impl Fit {
         let plan = Plan::new(config)?;
         plan.data.dataset.warnings.iter().for_each(note);
         note(format_args!("device: {}", moa_core::device::name(&plan.device)));
+        match &plan.kept {
+            Some(kept) => note(kept),
+            None if plan.config.eval.cache_features => {
+                note("eval.cache_features: block 0 trains, there is nothing frozen to keep");
+            }
+            None => {}
+        }
         Ok(plan)
     }
 
@@ -220,6 +230,9 @@ impl Fit {
         }
         if self.checkpoint_activations {
             layers.set("train.checkpoint_activations", true, "--checkpoint-activations")?;
+        }
+        if self.cache_features {
+            layers.set("eval.cache_features", true, "--cache-features")?;
         }
         if !self.test_env.is_empty() {
             layers.set("data.test_env", self.test_env.clone(), "--test-env")?;

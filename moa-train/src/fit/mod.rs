@@ -5,6 +5,7 @@
 //! (`evaluation.rs`), written to `events.jsonl`, `results.jsonl` and
 //! [checkpoints](crate::checkpoint).
 
+mod cache;
 mod data;
 mod evaluation;
 mod events;
@@ -16,6 +17,7 @@ mod run;
 pub mod signals;
 mod step;
 
+pub use cache::Kept;
 pub use data::{Data, Part, labelled};
 pub use memory::estimate;
 pub use plan::Plan;

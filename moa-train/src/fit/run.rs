@@ -1,5 +1,6 @@
 //! A run from its configuration to its last checkpoint.
 
+use super::cache::Cache;
 use super::evaluation;
 use super::events::{Events, truncate};
 use super::plan::Plan;
@@ -41,6 +42,7 @@ pub struct Run {
     adam: Adam,
     state: State,
     events: Events,
+    cache: Option<Cache>,
     silent: bool,
     /// Held as long as the run is at work.
     _lock: File,
@@ -79,7 +81,8 @@ impl Run {
             truncate(&dir.join(file), state.step, evaluated)?;
         }
         let events = Events::open(&dir.join("events.jsonl"))?;
-        Ok(Self { plan, dir: dir.into(), adam, state, events, silent, _lock: lock })
+        let (cache, dir) = (plan.kept.as_ref().map(Cache::new), dir.into());
+        Ok(Self { plan, dir, adam, state, events, cache, silent, _lock: lock })
     }
 
     /// Steps that are done.
@@ -169,8 +172,9 @@ impl Run {
         let (plan, at) = (&self.plan, self.state.step - 1);
         let predictor = Predictor::of(plan.model.clone(), plan.preprocess.clone(), &plan.device);
         let started = Instant::now();
-        let found = self.keep(evaluation::run(&predictor, &plan.data, &plan.config, stop))?;
-        let Some(evaluation) = found else { return Ok(false) };
+        let cache = self.cache.as_mut();
+        let found = evaluation::run(&predictor, &plan.data, &plan.config, cache, stop);
+        let Some(evaluation) = self.keep(found)? else { return Ok(false) };
         let seconds = started.elapsed().as_secs_f64();
         let record = record(plan, &self.state, at, &evaluation);
         append_record(&self.dir.join(RESULTS_FILE), &record)?;

@@ -16,7 +16,7 @@ const SET: &[&str] =
 fn timeless(path: &Path) -> Vec<Value> {
     let mut all = lines(path);
     for line in all.iter_mut().filter_map(Value::as_object_mut) {
-        for key in ["step_time", "seconds", "images_per_s"] {
+        for key in ["step_time", "seconds", "images_per_s", "waited_s"] {
             line.remove(key);
         }
     }

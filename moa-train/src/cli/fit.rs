@@ -1,5 +1,6 @@
 //! `moa-train fit`
 
+use super::ended::ended;
 use crate::config::layers::{ConfigError, Layers, Sources};
 use crate::config::{Config, keys, saved};
 use crate::fit::signals::StopFlag;
@@ -172,23 +173,7 @@ impl Fit {
             }
         }
         match run.fit(&stop)? {
-            Outcome::Done { best: (accuracy, step) } => {
-                let best = out.join("best");
-                let text = match self.json {
-                    true => {
-                        let path = best.to_string_lossy();
-                        json!({"best": path, "step": step, "train_out": accuracy}).to_string()
-                    }
-                    false => format!(
-                        "best validation accuracy {:.1} %, after step {}: {}",
-                        100.0 * accuracy,
-                        step + 1,
-                        best.display()
-                    ),
-                };
-                writeln!(std::io::stdout(), "{text}")?;
-                Ok(())
-            }
+            Outcome::Done { best, time } => ended(&out.join("best"), best, time, self.json),
             Outcome::Interrupted(step) => {
                 let message = format!(
                     "interrupted after step {step}; the same command with --resume goes on"

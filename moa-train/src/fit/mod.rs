@@ -16,6 +16,7 @@ mod record;
 mod run;
 pub mod signals;
 mod step;
+mod waiting;
 
 pub use cache::Kept;
 pub use data::{Data, Part, labelled};
@@ -23,3 +24,4 @@ pub use memory::estimate;
 pub use plan::Plan;
 pub use run::{LOCK_FILE, Outcome, Run};
 pub use step::{Losses, step_losses};
+pub use waiting::Time;

@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::record::{record, summary};
 use super::signals::StopFlag;
 use super::step::{Losses, step};
+use super::waiting::{Awaited, Time};
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::optim::Adam;
@@ -30,6 +31,8 @@ pub enum Outcome {
     Done {
         /// Best validation accuracy and the step that had it.
         best: (f64, u64),
+        /// What this process trained; nothing if it had all been done before.
+        time: Time,
     },
     /// A signal came; a checkpoint was written after this many steps.
     Interrupted(u64),
@@ -108,16 +111,19 @@ impl Run {
         let size = (self.plan.preprocess.height, self.plan.preprocess.width);
         let first = (self.state.step * config.train.accumulate) as u32;
         let loader = self.plan.batches().start(first, config.data.workers);
-        let mut loader = loader.map(|batch| batch.context("a training image cannot be read"));
+        let loader = loader.map(|batch| batch.context("a training image cannot be read"));
+        let (mut loader, mut time) = (Awaited::new(loader), Time::default());
         while self.state.step < steps {
             let (at, started) = (self.state.step, Instant::now());
             let (model, device) = (&self.plan.model, &self.plan.device);
             let done = step(model, &mut self.adam, &config, size, &mut loader, at, device);
             let (losses, images) = self.keep(done).with_context(|| format!("step {}", at + 1))?;
-            let seconds = started.elapsed().as_secs_f64();
-            self.count(&losses, seconds);
-            progress.step(at, &losses, images, seconds);
-            self.events.step(at, &losses, images as f64 / seconds)?;
+            let (trained, waited) = (started.elapsed().as_secs_f64(), loader.take_seconds());
+            self.count(&losses, trained);
+            progress.step(at, &losses, images, trained);
+            self.events.step(at, &losses, images, &Time { trained, waited })?;
+            time.trained += trained;
+            time.waited += waited;
 
             let last = self.state.step == steps;
             self.state.pending_eval = last || at.is_multiple_of(config.train.eval_every);
@@ -131,7 +137,7 @@ impl Run {
                 self.checkpoint()?;
             }
         }
-        Ok(Outcome::Done { best: self.state.best.context("no evaluation was made")? })
+        Ok(Outcome::Done { best: self.state.best.context("no evaluation was made")?, time })
     }
 
     fn count(&mut self, losses: &Losses, seconds: f64) {

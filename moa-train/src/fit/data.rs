@@ -75,7 +75,8 @@ impl Data {
     /// What every evaluation looks at: the out-part of every environment and the in-part of
     /// held-out ones (the reference code's fast mode).
     pub fn evaluated(&self) -> impl Iterator<Item = (usize, Part)> {
-        let parts = (0..self.dataset.envs.len()).flat_map(|env| [(env, Part::Out), (env, Part::In)]);
+        let parts =
+            (0..self.dataset.envs.len()).flat_map(|env| [(env, Part::Out), (env, Part::In)]);
         parts.filter(|(env, part)| *part == Part::Out || self.test_envs.contains(env))
     }
 

@@ -19,8 +19,7 @@ fn alone(f: impl FnOnce() + Send) {
     pool.build().unwrap().install(f);
 }
 
-const LORA_MOA: &[&str] =
-    &["method.name=lora-moa", "method.blocks=all", "method.linears=qkv,proj"];
+const LORA_MOA: &[&str] = &["method.name=lora-moa", "method.blocks=all", "method.linears=qkv,proj"];
 
 #[test]
 fn nothing_grows() {

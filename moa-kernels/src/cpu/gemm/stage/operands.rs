@@ -13,7 +13,13 @@ impl Stage<'_> {
     }
 
     /// Directs the segments to a panel, the copy of number `index` or itself.
-    pub(super) fn point_to(&self, segments: &mut [Segment], panel: usize, index: usize, copies: &[f32]) {
+    pub(super) fn point_to(
+        &self,
+        segments: &mut [Segment],
+        panel: usize,
+        index: usize,
+        copies: &[f32],
+    ) {
         let mut at = index * self.depth * COLS;
         for (segment, part) in segments.iter_mut().zip(self.parts) {
             let b = &self.job.terms[part.term].1;

@@ -338,6 +338,7 @@ fn sizes_beyond_reason() {
     for (set, word) in [
         ("train.batch_per_env=9223372036854775807", "16384"),
         ("eval.batch=0", "16384"),
+        ("eval.cache_limit=0", "eval.cache_limit must be at least 1"),
         ("data.workers=100000", "256"),
         ("train.steps=4294967296", "4294967294"),
         ("optim.lr=nan", "optim.lr"),

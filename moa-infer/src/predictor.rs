@@ -128,12 +128,28 @@ impl Predictor {
     /// If the model has no head.
     pub fn probabilities(&self, images: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
         let logits = self.classifier.logits(&self.input(images)?, &Pass::eval())?;
-        let logits = logits.context("this backbone has no classification head; give an adapter")?;
-        // Few numbers: in f64, so that probabilities sum to 1.
-        let logits = logits.to_dtype(DType::F64)?.to_device(&Device::Cpu)?;
-        let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?)?.exp()?;
-        let probs = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
-        Ok(probs.to_dtype(DType::F32)?.to_vec2()?)
+        softmax(logits.context("this backbone has no classification head; give an adapter")?)
+    }
+
+    /// What enters block `block`, or the pooled features if there is no such block
+    /// (`Vit::below`), on the CPU.
+    ///
+    /// # Errors
+    /// Only if the device fails.
+    pub fn below(&self, images: &[Vec<f32>], block: usize) -> Result<Tensor> {
+        let x = self.classifier.vit.below(&self.input(images)?, block, &Pass::eval())?;
+        Ok(x.to_device(&Device::Cpu)?)
+    }
+
+    /// [`Predictor::probabilities`] of the images that [`Predictor::below`] got for the same
+    /// block: the same bits.
+    ///
+    /// # Errors
+    /// If the model has no head on its pooled feature.
+    pub fn probabilities_above(&self, x: &Tensor, block: usize) -> Result<Vec<Vec<f32>>> {
+        let x = x.to_device(&self.device)?;
+        let logits = self.classifier.logits_above(&x, block, &Pass::eval())?;
+        softmax(logits.context("this model has no head on its pooled feature")?)
     }
 
     /// Pooled features, one row per image.
@@ -149,4 +165,12 @@ impl Predictor {
     pub fn transform(&self, image: &Rgb) -> Vec<f32> {
         self.preprocess.apply(image)
     }
+}
+
+/// Few numbers: in f64, so that probabilities sum to 1.
+fn softmax(logits: Tensor) -> Result<Vec<Vec<f32>>> {
+    let logits = logits.to_dtype(DType::F64)?.to_device(&Device::Cpu)?;
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?)?.exp()?;
+    let probs = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
+    Ok(probs.to_dtype(DType::F32)?.to_vec2()?)
 }

@@ -80,7 +80,7 @@ impl Study<'_> {
         );
         let run = Run::start(Plan::new(config)?, dir, saved.is_some(), &text, true)?;
         match run.fit(stop).with_context(|| dir.display().to_string())? {
-            Outcome::Done { best: (accuracy, step) } => {
+            Outcome::Done { best: (accuracy, step), .. } => {
                 Ok(format!("validation {:.1} % after step {}", 100.0 * accuracy, step + 1))
             }
             Outcome::Interrupted(_) => {

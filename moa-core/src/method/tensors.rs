@@ -39,6 +39,14 @@ impl Method {
         all
     }
 
+    /// The first block of `depth` in which anything trains: 0 if what stands before the
+    /// blocks does too, `depth` if nothing but the head does.
+    pub fn first_trained(&self, depth: usize) -> usize {
+        let everything = self.trains == Trains::Everything;
+        let placed = |block| LinearName::ALL.iter().any(|&which| self.places(which, block, depth));
+        (0..depth).find(|&block| everything || placed(block)).unwrap_or(depth)
+    }
+
     /// How many numbers train besides the head.
     pub fn parameters(&self, config: &VitConfig) -> usize {
         let shapes = self.trainable(config);

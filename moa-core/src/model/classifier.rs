@@ -182,6 +182,23 @@ impl Classifier {
         Ok(Some(head.forward(&feature, pass)?))
     }
 
+    /// [`Classifier::logits`] from what [`Vit::below`] gave for `block`; `None` too if the
+    /// head reads more than the pooled feature.
+    ///
+    /// # Errors
+    /// If `x` has another width.
+    pub fn logits_above(
+        &self,
+        x: &Tensor,
+        block: usize,
+        pass: &Pass<'_>,
+    ) -> Result<Option<Tensor>> {
+        let Some(head) = self.head.as_ref().filter(|head| head.input == HeadInput::Pooled) else {
+            return Ok(None);
+        };
+        Ok(Some(head.forward(&self.vit.above(x, block, pass)?, pass)?))
+    }
+
     /// The trainable tensors by name, the head included.
     pub fn trainable(&self) -> &BTreeMap<String, Var> {
         &self.trainable

@@ -7,6 +7,7 @@ use crate::method::Method;
 use crate::param::Store;
 use crate::pass::Pass;
 use candle_core::Tensor;
+use std::ops::Range;
 
 /// A vision transformer up to its pooled feature.
 #[derive(Clone, Debug)]
@@ -64,20 +65,56 @@ impl Vit {
     /// # Errors
     /// If the images are not of the size that the model was built for.
     pub fn forward(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let mut x = Stream::new(self.embedded(images, pass)?);
-        // Of the last block, and its norm, only the class token is used.
-        let class = (self.config.pool == Pool::Cls).then(|| self.blocks.len().saturating_sub(1));
-        for (i, block) in self.blocks.iter().enumerate() {
-            x = match class == Some(i) {
-                true => block.stream_class(x, pass)?,
-                false => block.stream(x, pass)?,
-            };
+        self.finish(Stream::new(self.embedded(images, pass)?), 0, pass)
+    }
+
+    /// The first part of [`Vit::forward`]: what enters block `block`, or the pooled
+    /// feature if there is no such block.
+    ///
+    /// # Shapes
+    /// `images` as there; the result is `[b, n, dim]`, or `[b, dim]` of the feature.
+    ///
+    /// # Errors
+    /// As [`Vit::forward`].
+    pub fn below(&self, images: &Tensor, block: usize, pass: &Pass<'_>) -> Result<Tensor> {
+        let x = Stream::new(self.embedded(images, pass)?);
+        match block < self.blocks.len() {
+            true => self.through(x, 0..block, pass)?.settle(),
+            false => self.finish(x, 0, pass),
         }
-        let x = x.settle()?;
+    }
+
+    /// The second part: the pooled feature, `[b, dim]`, from what [`Vit::below`] gave for
+    /// the same block.
+    ///
+    /// # Errors
+    /// If `x` has another width.
+    pub fn above(&self, x: &Tensor, block: usize, pass: &Pass<'_>) -> Result<Tensor> {
+        match block < self.blocks.len() {
+            true => self.finish(Stream::new(x.clone()), block, pass),
+            false => Ok(x.clone()),
+        }
+    }
+
+    /// From what enters block `first` to the pooled feature.
+    fn finish(&self, x: Stream, first: usize, pass: &Pass<'_>) -> Result<Tensor> {
+        let x = self.through(x, first..self.blocks.len(), pass)?.settle()?;
         match self.config.pool {
             Pool::Cls => self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?, pass),
             Pool::Avg => self.norm.forward(&self.patch_mean(&x)?, pass),
         }
+    }
+
+    fn through(&self, mut x: Stream, blocks: Range<usize>, pass: &Pass<'_>) -> Result<Stream> {
+        // Of the last block, and its norm, only the class token is used.
+        let class = (self.config.pool == Pool::Cls).then(|| self.blocks.len().saturating_sub(1));
+        for i in blocks {
+            x = match class == Some(i) {
+                true => self.blocks[i].stream_class(x, pass)?,
+                false => self.blocks[i].stream(x, pass)?,
+            };
+        }
+        Ok(x)
     }
 
     /// The same with everything on the way.

@@ -1,5 +1,6 @@
 //! `moa-train fit`
 
+use super::ended::ended;
 use crate::config::layers::{ConfigError, Layers, Sources};
 use crate::config::{Config, keys, saved};
 use crate::fit::signals::StopFlag;
@@ -57,6 +58,9 @@ pub struct Fit {
     /// Less memory for more time: compute values of frozen layers again instead of keeping them
     #[arg(long)]
     checkpoint_activations: bool,
+    /// More memory for less time: evaluation keeps what frozen layers give for its images
+    #[arg(long)]
+    cache_features: bool,
     /// Go on from the newest checkpoint in RUN
     #[arg(long)]
     resume: bool,
@@ -119,6 +123,13 @@ impl Fit {
         let plan = Plan::new(config)?;
         plan.data.dataset.warnings.iter().for_each(note);
         note(format_args!("device: {}", moa_core::device::name(&plan.device)));
+        match &plan.kept {
+            Some(kept) => note(kept),
+            None if plan.config.eval.cache_features => {
+                note("eval.cache_features: block 0 trains, there is nothing frozen to keep");
+            }
+            None => {}
+        }
         Ok(plan)
     }
 
@@ -162,23 +173,7 @@ impl Fit {
             }
         }
         match run.fit(&stop)? {
-            Outcome::Done { best: (accuracy, step) } => {
-                let best = out.join("best");
-                let text = match self.json {
-                    true => {
-                        let path = best.to_string_lossy();
-                        json!({"best": path, "step": step, "train_out": accuracy}).to_string()
-                    }
-                    false => format!(
-                        "best validation accuracy {:.1} %, after step {}: {}",
-                        100.0 * accuracy,
-                        step + 1,
-                        best.display()
-                    ),
-                };
-                writeln!(std::io::stdout(), "{text}")?;
-                Ok(())
-            }
+            Outcome::Done { best, time } => ended(&out.join("best"), best, time, self.json),
             Outcome::Interrupted(step) => {
                 let message = format!(
                     "interrupted after step {step}; the same command with --resume goes on"
@@ -220,6 +215,9 @@ impl Fit {
         }
         if self.checkpoint_activations {
             layers.set("train.checkpoint_activations", true, "--checkpoint-activations")?;
+        }
+        if self.cache_features {
+            layers.set("eval.cache_features", true, "--cache-features")?;
         }
         if !self.test_env.is_empty() {
             layers.set("data.test_env", self.test_env.clone(), "--test-env")?;

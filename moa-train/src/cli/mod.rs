@@ -1,5 +1,6 @@
 //! The `moa-train` program, one file a command.
 
+mod ended;
 mod fit;
 mod list;
 mod report;

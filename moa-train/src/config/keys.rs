@@ -62,6 +62,12 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("checkpoint.keep", "2", "how many checkpoints are kept"),
     ("eval.batch", "64", "images per forward pass"),
     ("eval.max_images", "0", "at most this many images of each split; 0 for all"),
+    (
+        "eval.cache_features",
+        "false",
+        "keep what frozen layers give for evaluated images, same bits (--cache-features)",
+    ),
+    ("eval.cache_limit", "4096", "the most memory that eval.cache_features may take, in MiB"),
     ("head.dropout", "0.0", "probability of dropout in front of the head"),
 ];
 

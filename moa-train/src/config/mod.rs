@@ -172,6 +172,11 @@ pub struct EvalConfig {
     pub batch: usize,
     /// At most this many images of each split; 0 for all.
     pub max_images: usize,
+    /// Keep what enters the first trained part of every image instead of computing it
+    /// again each time.
+    pub cache_features: bool,
+    /// The most that may be kept for it, in MiB.
+    pub cache_limit: u64,
 }
 
 /// `[head]`
@@ -211,6 +216,7 @@ impl Config {
             (self.checkpoint.every > 0, "checkpoint.every", "be at least 1"),
             (self.checkpoint.keep > 0, "checkpoint.keep", "be at least 1"),
             (batch.contains(&self.eval.batch), "eval.batch", images),
+            (self.eval.cache_limit > 0, "eval.cache_limit", "be at least 1"),
             (self.data.workers <= MAX_WORKERS, "data.workers", workers),
             ((0.0..1.0).contains(&self.head.dropout), "head.dropout", "be in [0, 1)"),
             ((1e-6..1.0).contains(&self.data.holdout), "data.holdout", "be above 0 and below 1"),

@@ -35,6 +35,8 @@ const FREE: &[&str] = &[
     "train.checkpoint_activations",
     "train.device",
     "eval.batch",
+    "eval.cache_features",
+    "eval.cache_limit",
 ];
 
 /// A resumed run must be the same run. Where things are and how often they are

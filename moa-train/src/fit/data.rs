@@ -18,7 +18,7 @@ pub struct Data {
 }
 
 /// A part of an environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// What is trained on; of a held-out environment, what is reported.
     In,
@@ -72,13 +72,30 @@ impl Data {
         (0..self.dataset.envs.len()).filter(|env| !self.test_envs.contains(env))
     }
 
+    /// What every evaluation looks at: the out-part of every environment and the in-part of
+    /// held-out ones (the reference code's fast mode).
+    pub fn evaluated(&self) -> impl Iterator<Item = (usize, Part)> {
+        let parts =
+            (0..self.dataset.envs.len()).flat_map(|env| [(env, Part::Out), (env, Part::In)]);
+        parts.filter(|(env, part)| *part == Part::Out || self.test_envs.contains(env))
+    }
+
     /// Paths and classes of a part, at most `limit` of them (0 for all).
     pub fn samples(&self, env: usize, part: Part, limit: usize) -> Vec<(PathBuf, usize)> {
-        let indices = match part {
+        labelled(&self.dataset, env, self.indices(env, part), limit)
+    }
+
+    /// How many samples a part has, at most `limit` (0 for all).
+    pub fn count(&self, env: usize, part: Part, limit: usize) -> usize {
+        let all = self.indices(env, part).len();
+        if limit == 0 { all } else { all.min(limit) }
+    }
+
+    fn indices(&self, env: usize, part: Part) -> &[usize] {
+        match part {
             Part::In => &self.splits[env].in_,
             Part::Out => &self.splits[env].out,
-        };
-        labelled(&self.dataset, env, indices, limit)
+        }
     }
 }
 

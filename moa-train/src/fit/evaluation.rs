@@ -1,5 +1,6 @@
 //! Accuracies of every environment at one step.
 
+use super::cache::Cache;
 use super::data::{Data, Part};
 use super::signals::StopFlag;
 use crate::config::Config;
@@ -7,6 +8,7 @@ use crate::protocol::record::EnvAccuracy;
 use anyhow::Result;
 use moa_infer::evaluate::evaluate;
 use moa_infer::predictor::Predictor;
+use std::collections::BTreeMap;
 
 /// Accuracies in the order of the environments.
 #[derive(Clone, Debug)]
@@ -18,8 +20,8 @@ pub struct Evaluation {
     pub train_out: f64,
 }
 
-/// Evaluates the out-part of every environment and the in-part of held-out ones
-/// (the reference code's fast mode). `None` if a signal asked to stop.
+/// Evaluates [`Data::evaluated`], with the values of frozen layers from `cache` if there
+/// is one. `None` if a signal asked to stop.
 ///
 /// # Errors
 /// If an image cannot be read.
@@ -27,30 +29,29 @@ pub fn run(
     predictor: &Predictor,
     data: &Data,
     config: &Config,
+    mut cache: Option<&mut Cache>,
     stop: &StopFlag,
 ) -> Result<Option<Evaluation>> {
-    let accuracy = |env: usize, part: Part| -> Result<Option<f64>> {
+    let (classes, how) = (data.dataset.classes.len(), (config.eval.batch, config.data.workers));
+    let mut found = BTreeMap::new();
+    for (env, part) in data.evaluated() {
         let samples = data.samples(env, part, config.eval.max_images);
-        if samples.is_empty() {
-            return Ok(Some(f64::NAN)); // nothing was left out of this environment
-        }
-        let (classes, batch) = (data.dataset.classes.len(), config.eval.batch);
-        let threads = config.data.workers;
-        let metrics = evaluate(predictor, &samples, classes, (batch, threads), || stop.is_set())?;
-        Ok(metrics.map(|m| m.accuracy))
-    };
-    let mut envs = Vec::new();
-    for env in 0..data.dataset.envs.len() {
-        let Some(out_acc) = accuracy(env, Part::Out)? else { return Ok(None) };
-        let in_acc = match data.test_envs.contains(&env) {
-            true => match accuracy(env, Part::In)? {
-                None => return Ok(None),
-                found => found,
-            },
-            false => None,
+        let stop = || stop.is_set();
+        let metrics = match &mut cache {
+            _ if samples.is_empty() => continue, // nothing was left out of this environment
+            Some(cache) => cache.evaluate(predictor, (env, part), &samples, classes, how, stop)?,
+            None => evaluate(predictor, &samples, classes, how, stop)?,
         };
-        envs.push(EnvAccuracy { in_acc, out_acc });
+        let Some(metrics) = metrics else { return Ok(None) };
+        found.insert((env, part), metrics.accuracy);
     }
+    let accuracy = |env, part| found.get(&(env, part)).copied().unwrap_or(f64::NAN);
+    let envs: Vec<_> = (0..data.dataset.envs.len())
+        .map(|env| EnvAccuracy {
+            in_acc: data.test_envs.contains(&env).then(|| accuracy(env, Part::In)),
+            out_acc: accuracy(env, Part::Out),
+        })
+        .collect();
     let outs: Vec<f64> =
         data.train_envs().map(|env| envs[env].out_acc).filter(|a| !a.is_nan()).collect();
     let train_out = outs.iter().sum::<f64>() / outs.len() as f64;

@@ -2,6 +2,7 @@
 //! back from it and from `results.jsonl`.
 
 use super::step::Losses;
+use super::waiting::Time;
 use anyhow::{Context, Result};
 use moa_core::files::{read, write_whole};
 use serde_json::{Value, json};
@@ -25,11 +26,11 @@ impl Events {
         Ok(Self { file: file.with_context(|| path.display().to_string())?, path: path.into() })
     }
 
-    /// After a step.
+    /// After a step of `images`.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn step(&mut self, step: u64, losses: &Losses, images_per_second: f64) -> Result<()> {
+    pub fn step(&mut self, step: u64, losses: &Losses, images: usize, time: &Time) -> Result<()> {
         self.line(&json!({
             "kind": "step",
             "step": step,
@@ -38,7 +39,8 @@ impl Events {
             "balance": losses.balance,
             "grad_norm": losses.norm,
             "lr": losses.lr,
-            "images_per_s": (images_per_second * 10.0).round() / 10.0,
+            "images_per_s": (images as f64 / time.trained * 10.0).round() / 10.0,
+            "waited_s": (time.waited * 1e4).round() / 1e4,
             "usage": losses.usage,
         }))
     }

@@ -4,8 +4,8 @@ use super::plan::Plan;
 use moa_core::method::{LinearName, Trains};
 
 /// Bytes at the peak of a training step: weights, optimiser, what the backward
-/// pass keeps of every block from the first trained one on, gradients in flight
-/// and batches read ahead.
+/// pass keeps of every block from the first trained one on, gradients in flight,
+/// batches read ahead and what evaluation keeps.
 pub fn estimate(plan: &Plan) -> usize {
     let (config, method) = (&plan.model.vit.config, &plan.config.method);
     let batch = plan.config.train.batch_per_env * plan.data.train_envs().count();
@@ -14,7 +14,7 @@ pub fn estimate(plan: &Plan) -> usize {
     let (d, h) = (config.dim, config.mlp_hidden);
     let everything = method.trains == Trains::Everything;
     let touched = |which, block| everything || method.places(which, block, config.depth);
-    let first = (0..config.depth).find(|&b| LinearName::ALL.iter().any(|&l| touched(l, b)));
+    let first = method.first_trained(config.depth);
     let routed = method.router.as_ref().map_or(0, |router| router.dim);
     let recompute = plan.config.train.checkpoint_activations;
     // Per token: the residual stream and qkv always, more where something trains.
@@ -26,11 +26,11 @@ pub fn estimate(plan: &Plan) -> usize {
         let routers: usize = LinearName::ALL.into_iter().map(adapted).sum();
         5 * d + qkv * d + proj * 2 * d + inner + routers * routed
     };
-    let kept: usize = first.map_or(0, |first| (first..config.depth).map(kept_of).sum());
-    let saved = kept * tokens;
+    let saved = tokens * (first..config.depth).map(kept_of).sum::<usize>();
     let running = tokens * (4 * d + 3 * h);
     let weights: usize = config.tensors().iter().map(|(_, s)| s.iter().product::<usize>()).sum();
     let trained = plan.model.trainable_parameters() + plan.head_parameters();
     let ahead = 12 * batch * plan.preprocess.height * plan.preprocess.width;
-    4 * (saved + running + weights + 4 * trained + ahead)
+    let kept = plan.kept.as_ref().map_or(0, |kept| kept.bytes);
+    kept + 4 * (saved + running + weights + 4 * trained + ahead)
 }

@@ -5,6 +5,7 @@
 //! (`evaluation.rs`), written to `events.jsonl`, `results.jsonl` and
 //! [checkpoints](crate::checkpoint).
 
+mod cache;
 mod data;
 mod evaluation;
 mod events;
@@ -15,9 +16,12 @@ mod record;
 mod run;
 pub mod signals;
 mod step;
+mod waiting;
 
+pub use cache::Kept;
 pub use data::{Data, Part, labelled};
 pub use memory::estimate;
 pub use plan::Plan;
 pub use run::{LOCK_FILE, Outcome, Run};
 pub use step::{Losses, step_losses};
+pub use waiting::Time;

@@ -1,5 +1,6 @@
 //! Data, backbone and model of a run.
 
+use super::cache::Kept;
 use super::data::Data;
 use crate::batches;
 use crate::checkpoint::{self, State};
@@ -7,6 +8,7 @@ use crate::config::Config;
 use crate::optim::Adam;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
+use moa_core::backbone::VitConfig;
 use moa_core::device::DeviceSpec;
 use moa_core::image::{Interpolation, Preprocess, ResizeRule};
 use moa_core::model::{AdapterFolder, BackboneRef, Build, Card, Classifier, Training, initial};
@@ -26,6 +28,8 @@ pub struct Plan {
     pub preprocess: Preprocess,
     /// Where it computes.
     pub device: Device,
+    /// What evaluation keeps of its images, if asked to and if there is anything.
+    pub kept: Option<Kept>,
     backbone: BackboneRef,
     data_sha256: String,
 }
@@ -60,6 +64,8 @@ impl Plan {
             return Err(usage(format!("{size} are not whole patches of {patch} x {patch}")));
         }
         config.method.check(&backbone.config).map_err(|e| usage(e.to_string()))?;
+        let vit = VitConfig { image_size: (height, width), ..backbone.config.clone() };
+        let kept = Kept::plan(&config, &data, &vit).map_err(usage)?;
         let build = Build {
             backbone: &backbone,
             method: &config.method,
@@ -77,7 +83,7 @@ impl Plan {
             vit: model.vit.config.clone(),
         };
         let data_sha256 = data.dataset.sha256();
-        Ok(Self { config, data, model, preprocess, device, backbone, data_sha256 })
+        Ok(Self { config, data, model, preprocess, device, kept, backbone, data_sha256 })
     }
 
     /// The trained tensors as they are now, as an adapter folder.

@@ -1,5 +1,6 @@
 //! A run from its configuration to its last checkpoint.
 
+use super::cache::Cache;
 use super::evaluation;
 use super::events::{Events, truncate};
 use super::plan::Plan;
@@ -7,6 +8,7 @@ use super::progress::Progress;
 use super::record::{record, summary};
 use super::signals::StopFlag;
 use super::step::{Losses, step};
+use super::waiting::{Awaited, Time};
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::optim::Adam;
@@ -29,6 +31,8 @@ pub enum Outcome {
     Done {
         /// Best validation accuracy and the step that had it.
         best: (f64, u64),
+        /// What this process trained; nothing if it had all been done before.
+        time: Time,
     },
     /// A signal came; a checkpoint was written after this many steps.
     Interrupted(u64),
@@ -41,6 +45,7 @@ pub struct Run {
     adam: Adam,
     state: State,
     events: Events,
+    cache: Option<Cache>,
     silent: bool,
     /// Held as long as the run is at work.
     _lock: File,
@@ -79,7 +84,8 @@ impl Run {
             truncate(&dir.join(file), state.step, evaluated)?;
         }
         let events = Events::open(&dir.join("events.jsonl"))?;
-        Ok(Self { plan, dir: dir.into(), adam, state, events, silent, _lock: lock })
+        let (cache, dir) = (plan.kept.as_ref().map(Cache::new), dir.into());
+        Ok(Self { plan, dir, adam, state, events, cache, silent, _lock: lock })
     }
 
     /// Steps that are done.
@@ -105,16 +111,19 @@ impl Run {
         let size = (self.plan.preprocess.height, self.plan.preprocess.width);
         let first = (self.state.step * config.train.accumulate) as u32;
         let loader = self.plan.batches().start(first, config.data.workers);
-        let mut loader = loader.map(|batch| batch.context("a training image cannot be read"));
+        let loader = loader.map(|batch| batch.context("a training image cannot be read"));
+        let (mut loader, mut time) = (Awaited::new(loader), Time::default());
         while self.state.step < steps {
             let (at, started) = (self.state.step, Instant::now());
             let (model, device) = (&self.plan.model, &self.plan.device);
             let done = step(model, &mut self.adam, &config, size, &mut loader, at, device);
             let (losses, images) = self.keep(done).with_context(|| format!("step {}", at + 1))?;
-            let seconds = started.elapsed().as_secs_f64();
-            self.count(&losses, seconds);
-            progress.step(at, &losses, images, seconds);
-            self.events.step(at, &losses, images as f64 / seconds)?;
+            let (trained, waited) = (started.elapsed().as_secs_f64(), loader.take_seconds());
+            self.count(&losses, trained);
+            progress.step(at, &losses, images, trained);
+            self.events.step(at, &losses, images, &Time { trained, waited })?;
+            time.trained += trained;
+            time.waited += waited;
 
             let last = self.state.step == steps;
             self.state.pending_eval = last || at.is_multiple_of(config.train.eval_every);
@@ -128,7 +137,7 @@ impl Run {
                 self.checkpoint()?;
             }
         }
-        Ok(Outcome::Done { best: self.state.best.context("no evaluation was made")? })
+        Ok(Outcome::Done { best: self.state.best.context("no evaluation was made")?, time })
     }
 
     fn count(&mut self, losses: &Losses, seconds: f64) {
@@ -169,8 +178,9 @@ impl Run {
         let (plan, at) = (&self.plan, self.state.step - 1);
         let predictor = Predictor::of(plan.model.clone(), plan.preprocess.clone(), &plan.device);
         let started = Instant::now();
-        let found = self.keep(evaluation::run(&predictor, &plan.data, &plan.config, stop))?;
-        let Some(evaluation) = found else { return Ok(false) };
+        let cache = self.cache.as_mut();
+        let found = evaluation::run(&predictor, &plan.data, &plan.config, cache, stop);
+        let Some(evaluation) = self.keep(found)? else { return Ok(false) };
         let seconds = started.elapsed().as_secs_f64();
         let record = record(plan, &self.state, at, &evaluation);
         append_record(&self.dir.join(RESULTS_FILE), &record)?;

@@ -1,135 +1,13 @@
-//! The innermost loop: a tile of up to [`ROWS`] x [`COLS`] sums that stay in the
-//! registers of AVX-512 from start to end.
-//!
-//! 14 rows of two vectors are 28 of the 32 registers; two hold the elements of `b`
-//! and one that of `a`, so that each step of 28 multiply-adds needs 16 loads.
+//! The loop over the inner dimension, for every number of rows and vectors.
 
+use super::{Ahead, COLS, LANES, Place, ROWS, Segment, Start, mask};
 use std::arch::x86_64::*;
 use std::array::from_fn;
-
-/// Rows of a tile.
-pub const ROWS: usize = 14;
-/// Columns of a tile.
-pub const COLS: usize = 2 * LANES;
-/// Elements of a vector.
-pub const LANES: usize = 16;
-
-/// What a sum starts from.
-#[derive(Clone, Copy)]
-pub enum Start {
-    /// Zero.
-    Zero,
-    /// The element that is there.
-    There,
-    /// The element of this row; it points to the tile's first column.
-    Row(*const f32),
-    /// The element of a matrix, given by the tile's first element and the stride, plus
-    /// that of a row, unless null.
-    Over(*const f32, usize, *const f32),
-}
-
-/// A stretch of the inner dimension.
-#[derive(Clone, Copy)]
-pub struct Segment {
-    /// First element of the tile's first row.
-    pub a: *const f32,
-    /// From row to row of `a`.
-    pub row_stride: usize,
-    /// From step to step.
-    pub col_stride: usize,
-    /// Rows of [`COLS`] elements, one a step.
-    pub b: *const f32,
-    /// From row to row of `b`.
-    pub b_stride: usize,
-    /// Steps.
-    pub depth: usize,
-}
-
-/// Rows that the next tile will read: fetched into the second-level cache meanwhile,
-/// as the processor does not foresee the jump from tile to tile.
-#[derive(Clone, Copy)]
-pub struct Ahead {
-    from: *const f32,
-    row_stride: usize,
-    /// Cache lines of a row.
-    lines: usize,
-    line: usize,
-    /// Lines still to fetch in this tile.
-    left: usize,
-}
-
-impl Ahead {
-    /// Nothing.
-    pub const NONE: Self =
-        Self { from: std::ptr::null(), row_stride: 0, lines: 0, line: 0, left: 0 };
-
-    /// Share `index` of `shares` of [`ROWS`] rows of `depth` elements.
-    pub fn new(
-        from: *const f32,
-        row_stride: usize,
-        depth: usize,
-        index: usize,
-        shares: usize,
-    ) -> Self {
-        let lines = depth.div_ceil(LANES);
-        let (first, end) = (ROWS * lines * index / shares, ROWS * lines * (index + 1) / shares);
-        let from = from.wrapping_add(first / lines.max(1) * row_stride);
-        Self { from, row_stride, lines, line: first % lines.max(1), left: end - first }
-    }
-
-    #[inline(always)]
-    fn fetch(&mut self) {
-        if self.left == 0 {
-            return;
-        }
-        // SAFETY: fetching ahead is allowed for any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(self.from.wrapping_add(self.line * LANES).cast()) };
-        self.left -= 1;
-        self.line += 1;
-        if self.line == self.lines {
-            (self.line, self.from) = (0, self.from.wrapping_add(self.row_stride));
-        }
-    }
-}
-
-/// The tile's place in the result.
-#[derive(Clone, Copy)]
-pub struct Place {
-    /// Its first element.
-    pub c: *mut f32,
-    /// From row to row.
-    pub stride: usize,
-    /// At most [`ROWS`], at least 1.
-    pub rows: usize,
-    /// At most [`COLS`], at least 1.
-    pub cols: usize,
-}
 
 /// Steps between two fetches.
 const STEPS: usize = 8; // a multiple of the steps that are unrolled
 /// Steps that the elements of `b` are fetched ahead.
 const NEXT: usize = 8;
-
-/// Computes one tile.
-///
-/// # Safety
-/// The machine has AVX-512F. Every `rows` x `depth` of `a`, `depth` x `COLS` of `b`,
-/// `rows` x `cols` of `c` and `cols` of a start row can be read, those of `c` written.
-pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
-    macro_rules! dispatch {
-        ($($rows:literal)*) => {
-            // SAFETY: the caller's.
-            unsafe {
-                match (place.rows, place.cols > LANES) {
-                    $(($rows, false) => sized::<$rows, 1>(place, start, segments, ahead),
-                      ($rows, true) => sized::<$rows, 2>(place, start, segments, ahead),)*
-                    _ => unreachable!("a tile has 1 to {ROWS} rows"),
-                }
-            }
-        };
-    }
-    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-}
 
 /// Repeats a block for every number `N` of a list that is below a bound. A loop of this
 /// length would stay one, with its sums in memory.
@@ -147,7 +25,7 @@ macro_rules! each {
 /// its slots with somebody else.
 ///
 /// # Safety
-/// As of [`tile`].
+/// As of [`super::tile`].
 #[inline(always)] // into what has the target feature
 unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
     sums: &mut [[__m512; C]; R],
@@ -189,8 +67,12 @@ unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
     s.b = b;
 }
 
+/// A tile of `R` rows and `C` vectors.
+///
+/// # Safety
+/// As of [`super::tile`].
 #[target_feature(enable = "avx512f")]
-unsafe fn sized<const R: usize, const C: usize>(
+pub unsafe fn sized<const R: usize, const C: usize>(
     place: Place,
     start: Start,
     segments: &[Segment],
@@ -248,9 +130,4 @@ unsafe fn sized<const R: usize, const C: usize>(
             unsafe { _mm512_mask_storeu_ps(at(i, j), masks[j], sum) };
         }
     }
-}
-
-/// The first `count` elements of a vector, all of them from 16 on.
-pub fn mask(count: usize) -> __mmask16 {
-    if count >= LANES { !0 } else { (1 << count) - 1 }
 }

@@ -2,22 +2,23 @@
 //! columns of `b` into panels of the width of a tile, few enough to stay in its cache,
 //! then computes tile after tile from them.
 
+mod copies;
+mod operands;
+mod scratch;
+
 use super::Into;
 use super::flip;
 use super::pack::{self, Source};
 use super::packed::{Job, Part};
-use super::tile::{Ahead, COLS, LANES, Place, ROWS, Segment, Start, tile};
-use crate::cpu::Scattered;
+use super::tile::{Ahead, COLS, Place, ROWS, Segment, Start, tile};
 use rayon::prelude::*;
-use std::cell::RefCell;
+use scratch::{Aligned, SCRATCH, Scratch};
 use std::ops::Range;
 
 /// Elements of the panels of a task: 1.1 MiB of the second-level cache.
 const PANELS: usize = 9 << 15;
 /// Rows of a task, at least: copying the panels then costs little.
 const ROWS_MIN: usize = 28 * ROWS;
-/// Row tiles that are copied in one go.
-const TILES: usize = 8;
 
 pub struct Stage<'a> {
     job: &'a Job<'a>,
@@ -90,28 +91,6 @@ impl<'a> Stage<'a> {
         (split(down), panels.div_ceil(across))
     }
 
-    fn copy_rows(&self) -> Vec<Aligned> {
-        let tiles = self.m.div_ceil(ROWS);
-        let copy = |(Part { term, steps }, source): (&Part, &Source)| {
-            if *source != Source::Whole {
-                return Aligned::new(0);
-            }
-            let size = steps.len() * LANES;
-            let mut memory = Aligned::new(tiles * size);
-            let all = Scattered::new(memory.all_mut());
-            self.for_each(tiles.div_ceil(TILES), |task| {
-                let tiles = task * TILES..tiles.min((task + 1) * TILES);
-                // SAFETY: every tile is its own; the machine has AVX-512F (`suits`).
-                unsafe {
-                    let to = all.row(tiles.start * size, tiles.len() * size);
-                    pack::whole(&self.job.terms[*term].0, steps.clone(), tiles, to);
-                }
-            });
-            memory
-        };
-        self.parts.iter().zip(&self.sources).map(copy).collect()
-    }
-
     /// The tiles of `rows` and of `panels`.
     fn compute(
         &self,
@@ -146,93 +125,6 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// True if a panel of a part is read where it is.
-    fn is_in_place(&self, panel: usize) -> bool {
-        self.in_place && (panel + 1) * COLS <= self.n
-    }
-
-    /// Directs the segments to a panel, the copy of number `index` or itself.
-    fn point_to(&self, segments: &mut [Segment], panel: usize, index: usize, copies: &[f32]) {
-        let mut at = index * self.depth * COLS;
-        for (segment, part) in segments.iter_mut().zip(self.parts) {
-            let b = &self.job.terms[part.term].1;
-            (segment.b, segment.b_stride) = match self.is_in_place(panel) {
-                true => {
-                    let from = part.steps.start * b.row_stride + panel * COLS;
-                    (b.data[from..].as_ptr(), b.row_stride)
-                }
-                false => (copies[at..].as_ptr(), COLS),
-            };
-            at += segment.depth * COLS;
-        }
-    }
-
-    fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
-        let size = self.depth * COLS;
-        scratch.panels.reserve(panels.len() * size);
-        let copies = scratch.panels.all_mut().chunks_exact_mut(size.max(1));
-        for (panel, to) in panels.zip(copies) {
-            if !self.is_in_place(panel) {
-                self.copy_panel(panel, to);
-            }
-        }
-    }
-
-    fn copy_panel(&self, panel: usize, mut to: &mut [f32]) {
-        for Part { term, steps } in self.parts {
-            let own;
-            (own, to) = to.split_at_mut(steps.len() * COLS);
-            // SAFETY: the machine has AVX-512F (`suits`).
-            unsafe { pack::panel(&self.job.terms[*term].1, steps.clone(), panel * COLS, own) };
-        }
-    }
-
-    /// What a tile reads of `count` rows of `a`.
-    fn segments(
-        &self,
-        row: usize,
-        count: usize,
-        copies: &[Aligned],
-        scratch: &mut Aligned,
-        to: &mut Vec<Segment>,
-    ) {
-        scratch.reserve(self.parts.iter().map(|p| pack::tile_len(p.steps.len())).sum());
-        let mut free = scratch.all_mut();
-        to.clear();
-        for ((part, source), whole) in self.parts.iter().zip(&self.sources).zip(copies) {
-            let (view, steps) = (&self.job.terms[part.term].0, part.steps.clone());
-            let depth = steps.len();
-            let (a, row_stride, col_stride) = match source {
-                Source::Itself => {
-                    let at = row * view.row_stride + steps.start * view.col_stride;
-                    (view.data[at..].as_ptr(), view.row_stride, view.col_stride)
-                }
-                Source::Tile => {
-                    let own;
-                    (own, free) = std::mem::take(&mut free).split_at_mut(pack::tile_len(depth));
-                    // SAFETY: the machine has AVX-512F (`suits`).
-                    unsafe { pack::tile(view, steps, row, count, own) };
-                    (own.as_ptr(), 1, LANES)
-                }
-                Source::Whole => (whole.all()[row / ROWS * depth * LANES..].as_ptr(), 1, LANES),
-            };
-            to.push(Segment { a, row_stride, col_stride, b: a, b_stride: COLS, depth });
-        }
-    }
-
-    /// Share `index` of `shares` of what the next tile, of the first rows of `next`, reads.
-    fn ahead(&self, next: Range<usize>, index: usize, shares: usize) -> Ahead {
-        let Some(part) = self.parts.first().filter(|_| !next.is_empty()) else {
-            return Ahead::NONE;
-        };
-        let (a, steps) = (&self.job.terms[part.term].0, &part.steps);
-        if a.col_stride != 1 {
-            return Ahead::NONE;
-        }
-        let from = a.data[next.start * a.row_stride + steps.start..].as_ptr();
-        Ahead::new(from, a.row_stride, steps.len(), index, shares)
-    }
-
     fn tile(&self, row: usize, rows: usize, col: usize, segments: &[Segment], ahead: Ahead) {
         let (stride, cols) = (self.job.stride, (self.n - col).min(COLS));
         let flipped = self.job.flipped;
@@ -258,48 +150,5 @@ impl<'a> Stage<'a> {
                 false => tile(place, start, segments, ahead),
             }
         }
-    }
-}
-
-thread_local! {
-    /// As large as the largest that the thread has needed.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// Copies that one task reads.
-#[derive(Default)]
-struct Scratch {
-    /// Panel after panel, each with the steps of all parts.
-    panels: Aligned,
-    /// The rows of one tile.
-    tile: Aligned,
-}
-
-/// Memory that starts on a cache line. What it holds is not defined until written.
-#[derive(Default)]
-struct Aligned(Vec<f32>);
-
-impl Aligned {
-    fn new(len: usize) -> Self {
-        Self(crate::cpu::unset(if len == 0 { 0 } else { len + LANES }))
-    }
-
-    fn reserve(&mut self, len: usize) {
-        if self.0.len() < len + LANES {
-            *self = Self::new(len);
-        }
-    }
-
-    fn start(&self) -> usize {
-        self.0.as_ptr().align_offset(64).min(self.0.len())
-    }
-
-    fn all(&self) -> &[f32] {
-        &self.0[self.start()..]
-    }
-
-    fn all_mut(&mut self) -> &mut [f32] {
-        let start = self.start();
-        &mut self.0[start..]
     }
 }

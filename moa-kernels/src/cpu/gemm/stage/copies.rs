@@ -1,0 +1,57 @@
+//! Copies of operands that a stage makes: of all rows before, of panels in each task.
+
+use super::super::pack::{self, Source};
+use super::super::packed::Part;
+use super::super::tile::{COLS, LANES, ROWS};
+use super::Stage;
+use super::scratch::{Aligned, Scratch};
+use crate::cpu::Scattered;
+use std::ops::Range;
+
+/// Row tiles that are copied in one go.
+const TILES: usize = 8;
+
+impl Stage<'_> {
+    pub(super) fn copy_rows(&self) -> Vec<Aligned> {
+        let tiles = self.m.div_ceil(ROWS);
+        let copy = |(Part { term, steps }, source): (&Part, &Source)| {
+            if *source != Source::Whole {
+                return Aligned::new(0);
+            }
+            let size = steps.len() * LANES;
+            let mut memory = Aligned::new(tiles * size);
+            let all = Scattered::new(memory.all_mut());
+            self.for_each(tiles.div_ceil(TILES), |task| {
+                let tiles = task * TILES..tiles.min((task + 1) * TILES);
+                // SAFETY: every tile is its own; the machine has AVX-512F (`suits`).
+                unsafe {
+                    let to = all.row(tiles.start * size, tiles.len() * size);
+                    pack::whole(&self.job.terms[*term].0, steps.clone(), tiles, to);
+                }
+            });
+            memory
+        };
+        self.parts.iter().zip(&self.sources).map(copy).collect()
+    }
+
+    /// The panels into `scratch`, without those that are read where they are.
+    pub(super) fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
+        let size = self.depth * COLS;
+        scratch.panels.reserve(panels.len() * size);
+        let copies = scratch.panels.all_mut().chunks_exact_mut(size.max(1));
+        for (panel, to) in panels.zip(copies) {
+            if !self.is_in_place(panel) {
+                self.copy_panel(panel, to);
+            }
+        }
+    }
+
+    fn copy_panel(&self, panel: usize, mut to: &mut [f32]) {
+        for Part { term, steps } in self.parts {
+            let own;
+            (own, to) = to.split_at_mut(steps.len() * COLS);
+            // SAFETY: the machine has AVX-512F (`suits`).
+            unsafe { pack::panel(&self.job.terms[*term].1, steps.clone(), panel * COLS, own) };
+        }
+    }
+}

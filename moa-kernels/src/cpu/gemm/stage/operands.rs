@@ -1,0 +1,82 @@
+//! Where a tile reads its operands.
+
+use super::super::pack::{self, Source};
+use super::super::tile::{Ahead, COLS, LANES, ROWS, Segment};
+use super::Stage;
+use super::scratch::Aligned;
+use std::ops::Range;
+
+impl Stage<'_> {
+    /// True if a panel of a part is read where it is.
+    pub(super) fn is_in_place(&self, panel: usize) -> bool {
+        self.in_place && (panel + 1) * COLS <= self.n
+    }
+
+    /// Directs the segments to a panel, the copy of number `index` or itself.
+    pub(super) fn point_to(
+        &self,
+        segments: &mut [Segment],
+        panel: usize,
+        index: usize,
+        copies: &[f32],
+    ) {
+        let mut at = index * self.depth * COLS;
+        for (segment, part) in segments.iter_mut().zip(self.parts) {
+            let b = &self.job.terms[part.term].1;
+            (segment.b, segment.b_stride) = match self.is_in_place(panel) {
+                true => {
+                    let from = part.steps.start * b.row_stride + panel * COLS;
+                    (b.data[from..].as_ptr(), b.row_stride)
+                }
+                false => (copies[at..].as_ptr(), COLS),
+            };
+            at += segment.depth * COLS;
+        }
+    }
+
+    /// What a tile reads of `count` rows of `a`.
+    pub(super) fn segments(
+        &self,
+        row: usize,
+        count: usize,
+        copies: &[Aligned],
+        scratch: &mut Aligned,
+        to: &mut Vec<Segment>,
+    ) {
+        scratch.reserve(self.parts.iter().map(|p| pack::tile_len(p.steps.len())).sum());
+        let mut free = scratch.all_mut();
+        to.clear();
+        for ((part, source), whole) in self.parts.iter().zip(&self.sources).zip(copies) {
+            let (view, steps) = (&self.job.terms[part.term].0, part.steps.clone());
+            let depth = steps.len();
+            let (a, row_stride, col_stride) = match source {
+                Source::Itself => {
+                    let at = row * view.row_stride + steps.start * view.col_stride;
+                    (view.data[at..].as_ptr(), view.row_stride, view.col_stride)
+                }
+                Source::Tile => {
+                    let own;
+                    (own, free) = std::mem::take(&mut free).split_at_mut(pack::tile_len(depth));
+                    // SAFETY: the machine has AVX-512F (`suits`).
+                    unsafe { pack::tile(view, steps, row, count, own) };
+                    (own.as_ptr(), 1, LANES)
+                }
+                Source::Whole => (whole.all()[row / ROWS * depth * LANES..].as_ptr(), 1, LANES),
+            };
+            to.push(Segment { a, row_stride, col_stride, b: a, b_stride: COLS, depth });
+        }
+    }
+
+    /// Share `index` of `shares` of what the next tile, of the first rows of `next`, reads.
+    pub(super) fn ahead(&self, next: Range<usize>, index: usize, shares: usize) -> Ahead {
+        let Some(part) = self.parts.first().filter(|_| !next.is_empty()) else {
+            return Ahead::NONE;
+        };
+        let (a, steps) = (&self.job.terms[part.term].0, &part.steps);
+        if a.col_stride != 1 {
+            return Ahead::NONE;
+        }
+        let from = a.data[next.start * a.row_stride + steps.start..].as_ptr();
+        Ahead::new(from, a.row_stride, steps.len(), index, shares)
+    }
+}

@@ -1,0 +1,47 @@
+//! Memory for copies, kept from task to task.
+
+use super::super::tile::LANES;
+use std::cell::RefCell;
+
+thread_local! {
+    /// As large as the largest that the thread has needed.
+    pub static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Copies that one task reads.
+#[derive(Default)]
+pub struct Scratch {
+    /// Panel after panel, each with the steps of all parts.
+    pub panels: Aligned,
+    /// The rows of one tile.
+    pub tile: Aligned,
+}
+
+/// Memory that starts on a cache line. What it holds is not defined until written.
+#[derive(Default)]
+pub struct Aligned(Vec<f32>);
+
+impl Aligned {
+    pub fn new(len: usize) -> Self {
+        Self(crate::cpu::unset(if len == 0 { 0 } else { len + LANES }))
+    }
+
+    pub fn reserve(&mut self, len: usize) {
+        if self.0.len() < len + LANES {
+            *self = Self::new(len);
+        }
+    }
+
+    fn start(&self) -> usize {
+        self.0.as_ptr().align_offset(64).min(self.0.len())
+    }
+
+    pub fn all(&self) -> &[f32] {
+        &self.0[self.start()..]
+    }
+
+    pub fn all_mut(&mut self) -> &mut [f32] {
+        let start = self.start();
+        &mut self.0[start..]
+    }
+}

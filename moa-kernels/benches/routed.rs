@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use moa_kernels::Tape;
 use moa_kernels::linear::linear;
 use moa_kernels::lora::{Expert, routed_lora};
 use moa_kernels::router::project;
@@ -86,7 +87,10 @@ impl Layer {
         let timed = |layer: &dyn Fn(&Tensor) -> Result<Tensor>| {
             seconds(&|| match work {
                 Work::Forward => layer(&constant).map(drop),
-                Work::Training => layer(&self.x)?.backward().map(drop),
+                Work::Training => {
+                    let tape = Tape::start()?;
+                    tape.backward(&layer(&self.x)?.sum_all()?).map(drop)
+                }
             })
         };
         let (mut all, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());

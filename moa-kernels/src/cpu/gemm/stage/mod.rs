@@ -17,8 +17,10 @@ use std::ops::Range;
 
 /// Elements of the panels of a task: 1.1 MiB of the second-level cache.
 const PANELS: usize = 9 << 15;
-/// Rows of a task, at least: copying the panels then costs little.
-const ROWS_MIN: usize = 28 * ROWS;
+/// Tasks of a thread, about.
+const SHARES: usize = 6;
+/// Tiles that are computed in the time in which a panel is copied.
+const COPY: usize = 2;
 
 pub struct Stage<'a> {
     job: &'a Job<'a>,
@@ -69,26 +71,32 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Rows and panels of a task: such that all threads have some.
+    /// Rows and panels of a task: such that all threads are done at about the same time.
     fn task_size(&self) -> (usize, usize) {
-        let panels = self.n.div_ceil(COLS);
-        let width = (PANELS / (self.depth * COLS).max(1)).clamp(1, panels);
-        let wanted = if self.alone { 1 } else { 4 * rayon::current_num_threads() };
-        let (mut down, mut across) = (1, panels.div_ceil(width));
-        let split = |down: usize| self.m.div_ceil(down).next_multiple_of(ROWS);
-        while down * across < wanted {
-            // Flipped, every task of the same rows reads the weight once more.
-            if self.job.flipped && split(down) > ROWS || split(down) >= 2 * ROWS_MIN {
-                down += 1;
-            } else if across < panels {
-                across = (2 * across).min(panels);
-            } else if split(down) > ROWS {
-                down += 1;
-            } else {
-                break;
+        let (tiles, panels) = (self.m.div_ceil(ROWS), self.n.div_ceil(COLS));
+        let most = (PANELS / (self.depth * COLS).max(1)).clamp(1, panels);
+        if self.alone {
+            return (tiles * ROWS, most);
+        }
+        let threads = rayon::current_num_threads();
+        // A thread that comes late, or is slow, takes fewer tasks.
+        let enough = (SHARES * threads).min(tiles * panels);
+        let mut best = (usize::MAX, (tiles * ROWS, most));
+        for across in panels.div_ceil(most)..=panels {
+            let width = panels.div_ceil(across);
+            for down in enough.div_ceil(across)..=enough.div_ceil(across) + threads {
+                let height = tiles.div_ceil(down);
+                let tasks = tiles.div_ceil(height) * panels.div_ceil(width);
+                // In tiles: copying a panel costs as much as some, copying rows less than one.
+                // Flipped, every task of the same rows reads the weight once more.
+                let rows = if self.job.flipped { height } else { height.div_ceil(3) };
+                let cost = tasks.div_ceil(threads) * (height * width + COPY * width + rows);
+                if tasks >= enough.min(2 * threads) && cost < best.0 {
+                    best = (cost, (height * ROWS, width));
+                }
             }
         }
-        (split(down), panels.div_ceil(across))
+        best.1
     }
 
     /// The tiles of `rows` and of `panels`.

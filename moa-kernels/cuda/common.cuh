@@ -35,6 +35,28 @@ template <int N, class T> __device__ inline void store(T *to, const float (&from
   *reinterpret_cast<Pack<T, N> *>(to) = pack;
 }
 
+// 2 to the power of v, as exact as the device's own instruction.
+__device__ inline float power2(float v) {
+#ifdef __CUDA_ARCH__
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(v));
+  return power;
+#else
+  return exp2f(v);
+#endif
+}
+
+// The same for 1 / v.
+__device__ inline float inverse(float v) {
+#ifdef __CUDA_ARCH__
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
+  return result;
+#else
+  return 1.0f / v;
+#endif
+}
+
 // The sum of `v` over the lanes of a warp, for all of them, always in the same order.
 __device__ inline float warp_sum(float v) {
 #pragma unroll
@@ -55,6 +77,11 @@ __device__ inline int64_t warp_row() { return int64_t(blockIdx.x) * blockDim.y +
 template <int N> __device__ inline int64_t first_element() {
   return (int64_t(blockIdx.x) * blockDim.x + threadIdx.x) * N;
 }
+
+// Addresses, or numbers, of the tensors of one launch that takes many.
+template <class T> struct Table {
+  T at[24];
+};
 
 // Instances of a kernel template for the element types: NAME_f32 and so on, for elements moved
 // one by one, and NAME_f32_wide, for 16 bytes at once. ARGS use T; CALL uses T and N.

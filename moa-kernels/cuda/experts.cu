@@ -86,51 +86,58 @@ struct Sizes {
   int experts, t, a, b;
 };
 
-// Where entry i of the delta of expert e stands in the product [t^2, E a b].
-__device__ inline int64_t in_product(Sizes s, int e, int64_t i) {
-  int out = s.t * s.b, row = i / out, column = i % out;
-  int p = row / s.a, k = row % s.a, q = column / s.b, l = column % s.b;
-  return (int64_t(p) * s.t + q) * s.experts * s.a * s.b + (int64_t(e) * s.a + k) * s.b + l;
-}
-
-// The factor of each of 8 entries from the one with number i of expert e.
-__device__ inline void kept(float (&factor)[8], Drop drop, const uint8_t *given, int e, int64_t i,
-                            int64_t entries) {
-  if (given || drop.threshold > 65535) {
-    for (int j = 0; j < 8 && i + j < entries; j++)
-      factor[j] = given && !given[e * entries + i + j] ? 0.0f : drop.factor;
-    return;
+// Where an entry of the delta of expert e stands in the product [t^2, E a b].
+struct Place {
+  int t, a, b, width, expert;
+  __device__ Place(Sizes s, int e) : t(s.t), a(s.a), b(s.b), width(s.experts * a * b), expert(e * a) {}
+  __device__ int64_t operator()(int entry) const {
+    int row = entry / (t * b), column = entry - row * (t * b);
+    int p = row / a, k = row - p * a, q = column / b, l = column - q * b;
+    return int64_t(p * t + q) * width + (expert + k) * b + l;
   }
-  uint4 words = philox(drop.key, drop.layer << 48 | uint64_t(e) << 40 | uint64_t(i / 8));
-  uint32_t word[4] = {words.x, words.y, words.z, words.w};
+};
+
+// Calls f(entry, factor) for 256 entries of expert e, lane by lane for 32 neighbours at a time.
+// The random bits of 8 entries are one lane's work, which the others read from it.
+template <class F>
+__device__ inline void each_entry(const uint8_t *given, Sizes s, Drop drop, F f) {
+  int lane = threadIdx.x, e = blockIdx.y, entries = s.t * s.a * s.t * s.b;
+  int64_t first = warp_row() * 256;
+  bool random = !given && drop.threshold <= 65535;
+  uint32_t keep = 0;
+  if (random) {
+    uint4 words = philox(drop.key, drop.layer << 48 | uint64_t(e) << 40 | uint64_t(first / 8 + lane));
+    uint32_t word[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
-  for (int j = 0; j < 8; j++)
-    factor[j] = (word[j / 2] >> (16 * (j % 2)) & 0xffffu) < drop.threshold ? drop.factor : 0.0f;
+    for (int j = 0; j < 8; j++)
+      keep |= uint32_t((word[j / 2] >> (16 * (j % 2)) & 0xffffu) < drop.threshold) << j;
+  }
+  for (int j = 0; j < 8; j++) {
+    int64_t entry = first + 32 * j + lane;
+    bool kept = __shfl_sync(0xffffffffu, keep, 4 * j + lane / 8) >> (lane % 8) & 1;
+    if (entry >= entries) continue;
+    if (given) kept = given[int64_t(e) * entries + entry];
+    f(int(entry), kept || !(random || given) ? drop.factor : 0.0f);
+  }
 }
 
 // The product's entries to their places, [experts, in, out]; some dropped.
 template <class T>
 __device__ inline void place(T *h, const float *product, const uint8_t *given, Sizes s, Drop drop) {
-  int64_t entries = int64_t(s.t) * s.a * s.t * s.b, i = first_element<8>();
-  int e = blockIdx.y;
-  if (i >= entries) return;
-  float factor[8];
-  kept(factor, drop, given, e, i, entries);
-  for (int j = 0; j < 8 && i + j < entries; j++)
-    h[e * entries + i + j] = from_float<T>(factor[j] * product[in_product(s, e, i + j)]);
+  Place at(s, blockIdx.y);
+  h += int64_t(blockIdx.y) * s.t * s.a * s.t * s.b;
+  each_entry(given, s, drop,
+             [&](int i, float factor) { h[i] = from_float<T>(factor * product[at(i)]); });
 }
 
 // The way back, for the gradient.
 template <class T>
 __device__ inline void unplace(float *dproduct, const T *dh, const uint8_t *given, Sizes s,
                                Drop drop) {
-  int64_t entries = int64_t(s.t) * s.a * s.t * s.b, i = first_element<8>();
-  int e = blockIdx.y;
-  if (i >= entries) return;
-  float factor[8];
-  kept(factor, drop, given, e, i, entries);
-  for (int j = 0; j < 8 && i + j < entries; j++)
-    dproduct[in_product(s, e, i + j)] = factor[j] * to_float(dh[e * entries + i + j]);
+  Place at(s, blockIdx.y);
+  dh += int64_t(blockIdx.y) * s.t * s.a * s.t * s.b;
+  each_entry(given, s, drop,
+             [&](int i, float factor) { dproduct[at(i)] = factor * to_float(dh[i]); });
 }
 
 #define PLACE_ARGS(T) (T *h, const float *product, const uint8_t *given, Sizes s, Drop drop)

@@ -20,14 +20,14 @@ struct Right {
 
 #if __CUDA_ARCH__ >= 800
 __device__ inline void multiply(float (&sum)[4], const Left &a, uint32_t b0, uint32_t b1, __half) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
                "{%8,%9}, {%0,%1,%2,%3};"
                : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
                : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]), "r"(b0), "r"(b1));
 }
 __device__ inline void multiply(float (&sum)[4], const Left &a, uint32_t b0, uint32_t b1,
                                 __nv_bfloat16) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
                "{%8,%9}, {%0,%1,%2,%3};"
                : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
                : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]), "r"(b0), "r"(b1));
@@ -78,17 +78,25 @@ template <class T> __device__ inline Right right_of_steps(const T *tile, int k, 
   return b;
 }
 
+__device__ inline uint32_t pack(float x, float y, __half) {
+  __half2 pair = __floats2half2_rn(x, y);
+  return *reinterpret_cast<uint32_t *>(&pair);
+}
+__device__ inline uint32_t pack(float x, float y, __nv_bfloat16) {
+  __nv_bfloat162 pair = __floats2bfloat162_rn(x, y);
+  return *reinterpret_cast<uint32_t *>(&pair);
+}
+
 // Two neighbouring results, 16 x 16, as left operand.
 template <class T> __device__ inline Left left_of(const float (&first)[4], const float (&second)[4]) {
-  Left a;
-  auto pack = [](float x, float y) {
-    Pack<T, 2> p;
-    p.at[0] = from_float<T>(x), p.at[1] = from_float<T>(y);
-    return *reinterpret_cast<uint32_t *>(&p);
-  };
-  a.at[0] = pack(first[0], first[1]), a.at[1] = pack(first[2], first[3]);
-  a.at[2] = pack(second[0], second[1]), a.at[3] = pack(second[2], second[3]);
-  return a;
+  return {{pack(first[0], first[1], T()), pack(first[2], first[3], T()),
+           pack(second[0], second[1], T()), pack(second[2], second[3], T())}};
+}
+
+// The sum of the products of two pairs.
+template <class T> __device__ inline float dot2(uint32_t a, uint32_t b) {
+  auto x = *reinterpret_cast<Pack<T, 2> *>(&a), y = *reinterpret_cast<Pack<T, 2> *>(&b);
+  return to_float(x.at[0]) * to_float(y.at[0]) + to_float(x.at[1]) * to_float(y.at[1]);
 }
 
 // Starts to copy 16 bytes to shared memory, or zeros if there is nothing to copy.

@@ -1,8 +1,8 @@
-//! One update of Adam (Kingma and Ba 2015; PyTorch `torch.optim.Adam` and `AdamW`) as a
-//! single pass over a tensor.
+//! Updates of Adam (Kingma and Ba 2015; PyTorch `torch.optim.Adam` and `AdamW`), a single pass
+//! over each tensor, and the norms of gradients.
 
 use crate::cpu::{Real, by_float, tensor, vectorise, with_data};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor, Var};
 use rayon::prelude::*;
 
 /// Elements per task, about.
@@ -58,38 +58,76 @@ impl Update {
         }
     }
 
-    /// The new value, first and second moment of a tensor.
+    /// Updates tensors and their moments. On a CUDA device this happens where they are: what
+    /// shares their memory changes, too.
     ///
     /// # Errors
-    /// If the shapes or types differ.
-    pub fn apply(
-        &self,
-        value: &Tensor,
-        gradient: &Tensor,
-        moments: (&Tensor, &Tensor),
-    ) -> Result<(Tensor, Tensor, Tensor)> {
-        let all = [value, gradient, moments.0, moments.1];
-        if all.iter().any(|t| t.dims() != value.dims() || t.dtype() != value.dtype()) {
-            candle_core::bail!("adam: {:?} do not fit", all.map(Tensor::shape));
+    /// If the shapes or types of one differ.
+    pub fn apply(&self, items: &mut [Item<'_>]) -> Result<()> {
+        for Item { value, gradient, m, v } in items.iter() {
+            let all = [value.as_tensor(), gradient, m, v];
+            if all.iter().any(|t| t.dims() != value.dims() || t.dtype() != value.dtype()) {
+                candle_core::bail!("adam: {:?} do not fit", all.map(Tensor::shape));
+            }
         }
         let factors = self.factors();
         #[cfg(feature = "cuda")]
-        if crate::cuda::runs(value) {
-            return crate::cuda::adam::apply(factors, all);
+        if items.first().is_some_and(|item| crate::cuda::runs(item.value)) {
+            return crate::cuda::adam::apply(factors, items);
         }
-        if crate::by_tensors(value) {
-            return by_tensors(factors, all);
+        for item in items {
+            let value = item.value.as_detached_tensor();
+            let (value, m, v) = updated(factors, [&value, item.gradient, item.m, item.v])?;
+            item.value.set(&value)?;
+            (*item.m, *item.v) = (m, v);
         }
-        by_float!(value.dtype(), "adam", T => with_data::<T, _>(value, |x| {
-            with_data::<T, _>(gradient, |g| {
-                let (mut m, mut v) = (floats::<T>(moments.0)?, floats::<T>(moments.1)?);
-                let mut x = x.to_vec();
-                pass(factors, &mut x, g, &mut m, &mut v);
-                let shape = value.shape();
-                Ok((tensor(x, shape, value)?, tensor(m, shape, value)?, tensor(v, shape, value)?))
-            })
-        }))
+        Ok(())
     }
+}
+
+/// A tensor to update.
+pub struct Item<'a> {
+    /// What trains.
+    pub value: &'a Var,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// The first moment.
+    pub m: &'a mut Tensor,
+    /// The second moment.
+    pub v: &'a mut Tensor,
+}
+
+/// The sum of squares of each tensor, in one transfer from the device.
+///
+/// # Errors
+/// Only if the device fails.
+pub fn squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    #[cfg(feature = "cuda")]
+    if tensors.iter().all(|t| t.device().is_cuda() && t.dtype() == DType::F32) {
+        return crate::cuda::adam::squares(tensors)?.to_vec1();
+    }
+    let square = |t: &&Tensor| t.to_dtype(DType::F64)?.sqr()?.sum_all();
+    Tensor::stack(&tensors.iter().map(square).collect::<Result<Vec<_>>>()?, 0)?.to_vec1()
+}
+
+/// The new value, first and second moment.
+fn updated(factors: Factors, all: [&Tensor; 4]) -> Result<(Tensor, Tensor, Tensor)> {
+    let [value, gradient, m, v] = all;
+    if crate::by_tensors(value) {
+        return by_tensors(factors, all);
+    }
+    by_float!(value.dtype(), "adam", T => with_data::<T, _>(value, |x| {
+        with_data::<T, _>(gradient, |g| {
+            let (mut m, mut v) = (floats::<T>(m)?, floats::<T>(v)?);
+            let mut x = x.to_vec();
+            pass(factors, &mut x, g, &mut m, &mut v);
+            let shape = value.shape();
+            Ok((tensor(x, shape, value)?, tensor(m, shape, value)?, tensor(v, shape, value)?))
+        })
+    }))
 }
 
 fn floats<T: Real>(t: &Tensor) -> Result<Vec<T>> {

@@ -4,9 +4,9 @@
 
 mod common;
 
-use candle_core::DType;
+use candle_core::{DType, Result, Tensor, Var};
 use common::{device, every_way, normal, tensor, values};
-use moa_kernels::adam::Update;
+use moa_kernels::adam::{Item, Update, squares};
 use moa_kernels::reference::worst;
 
 const BASE: Update = Update {
@@ -44,7 +44,8 @@ fn three_updates() {
                 let n = 20_011;
                 let mut x = normal(1, n, 1.0);
                 let (mut m, mut v) = (vec![0.0; n], vec![0.0; n]);
-                let mut found = [&x, &m, &v].map(|t| tensor(t, &[n], dtype));
+                let [value, mut first, mut second] = [&x, &m, &v].map(|t| tensor(t, &[n], dtype));
+                let value = Var::from_tensor(&value).unwrap();
                 for done in 0..3 {
                     let g = normal(2 + done, n, 0.5);
                     let update = Update { weight_decay, decoupled, done, ..BASE };
@@ -52,10 +53,10 @@ fn three_updates() {
                         reference(update, &mut x[i], g[i], &mut m[i], &mut v[i]);
                     }
                     let g = tensor(&g, &[n], dtype);
-                    let (a, b, c) = update.apply(&found[0], &g, (&found[1], &found[2])).unwrap();
-                    found = [a, b, c];
+                    apply(&update, &value, &g, &mut first, &mut second).unwrap();
                 }
-                for (found, wanted) in found.iter().zip([&x, &m, &v]) {
+                let found = [value.as_tensor(), &first, &second];
+                for (found, wanted) in found.into_iter().zip([&x, &m, &v]) {
                     let gap = worst(&values(found), wanted);
                     assert!(gap < bound, "{dtype:?} ({way}), decay {weight_decay}: {gap:e}");
                 }
@@ -65,8 +66,47 @@ fn three_updates() {
 }
 
 #[test]
+fn many_tensors_at_once() {
+    every_way(|way| {
+        let sizes: Vec<usize> = (1..60).map(|i| i * i * 37 % 5000 + 1).collect();
+        let all = |seed: u64| -> Vec<Tensor> {
+            let one = |(i, &n): (usize, &usize)| normal(seed + i as u64, n, 1.0);
+            let tensors = sizes.iter().enumerate().map(one);
+            tensors.map(|t| tensor(&t, &[t.len()], DType::F32)).collect()
+        };
+        let vars =
+            |seed| all(seed).iter().map(|t| Var::from_tensor(t).unwrap()).collect::<Vec<_>>();
+        let (together, alone, gradients) = (vars(1), vars(1), all(100));
+        let (mut m, mut v) = (all(200), all(300));
+        let (mut m1, mut v1) = (all(200), all(300));
+        for i in 0..sizes.len() {
+            v[i] = v[i].sqr().unwrap();
+            v1[i] = v[i].copy().unwrap();
+            apply(&BASE, &alone[i], &gradients[i], &mut m1[i], &mut v1[i]).unwrap();
+        }
+        let moments = m.iter_mut().zip(&mut v);
+        let items = together.iter().zip(&gradients).zip(moments);
+        let items = items.map(|((value, gradient), (m, v))| Item { value, gradient, m, v });
+        BASE.apply(&mut items.collect::<Vec<_>>()).unwrap();
+        for (a, b) in together.iter().zip(&alone) {
+            assert_eq!(values(a), values(b), "{way}");
+        }
+        let gradients: Vec<_> = gradients.iter().collect();
+        for (sum, g) in squares(&gradients).unwrap().iter().zip(gradients) {
+            let wanted: f64 = values(g).iter().map(|g| g * g).sum();
+            assert!((sum / wanted - 1.0).abs() < 1e-12, "{way}: {sum} {wanted}");
+        }
+    });
+}
+
+fn apply(u: &Update, value: &Var, gradient: &Tensor, m: &mut Tensor, v: &mut Tensor) -> Result<()> {
+    u.apply(&mut [Item { value, gradient, m, v }])
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_errors() {
-    let [a, b] = [3, 4].map(|n| tensor(&vec![1.0; n], &[n], DType::F32));
-    assert!(BASE.apply(&a, &b, (&a, &a)).is_err());
-    assert!(BASE.apply(&a, &a, (&a, &b)).is_err());
+    let [mut a, mut b] = [3, 4].map(|n| tensor(&vec![1.0; n], &[n], DType::F32));
+    let (value, mut c) = (Var::from_tensor(&a).unwrap(), a.clone());
+    assert!(apply(&BASE, &value, &b.clone(), &mut a, &mut c).is_err());
+    assert!(apply(&BASE, &value, &c.clone(), &mut a, &mut b).is_err());
 }

@@ -1,31 +1,44 @@
 //! `adam.cu`.
 
-use super::launch::{Launch, Words, empty};
-use crate::adam::Factors;
+use super::launch::{Launch, TENSORS, Words, empty};
+use crate::adam::{Factors, Item};
 use candle_core::{DType, Result, Tensor};
 
 const MODULE: (&str, &str) = ("moa-adam", super::ptx::ADAM);
 
-/// The new value and moments; all tensors are `f32`.
-pub fn apply(
-    f: Factors,
-    [value, gradient, m, v]: [&Tensor; 4],
-) -> Result<(Tensor, Tensor, Tensor)> {
-    if value.dtype() != DType::F32 {
-        candle_core::bail!("adam: {:?} on a CUDA device", value.dtype());
-    }
-    let new = || empty(value.shape(), DType::F32, value);
-    let all = (new()?, new()?, new()?);
+/// Updates values and moments where they are; all tensors are `f32`.
+pub fn apply(f: Factors, items: &[Item<'_>]) -> Result<()> {
     let factors =
         [f.beta1, f.beta2, 1.0 - f.beta1, 1.0 - f.beta2, f.decay, f.stays, f.rate, f.root];
-    let mut launch = Launch::plain(value.device(), MODULE, "adam")?;
-    for tensor in [&all.0, &all.1, &all.2] {
-        launch = launch.tensor(tensor)?;
+    for items in items.chunks(TENSORS) {
+        if let Some(other) = items.iter().find(|item| item.value.dtype() != DType::F32) {
+            candle_core::bail!("adam: {:?} on a CUDA device", other.value.dtype());
+        }
+        let values = || items.iter().map(|item| item.value.as_tensor());
+        let gradients = items.iter().map(|item| item.gradient.contiguous());
+        let gradients = gradients.collect::<Result<Vec<_>>>()?;
+        let launch = Launch::plain(items[0].value.device(), MODULE, "adam")?;
+        let launch = launch.table(values())?.table(gradients.iter())?;
+        let launch = launch.table(items.iter().map(|item| &*item.m))?;
+        let launch = launch
+            .table(items.iter().map(|item| &*item.v))?
+            .counts(values().map(Tensor::elem_count));
+        let launch = launch.words(Words(factors.map(|v| (v as f32).to_bits()))).float(f.eps);
+        let most = values().map(Tensor::elem_count).max().unwrap_or(0);
+        launch.threads(most, items.len())?;
     }
-    for tensor in [value, gradient, m, v] {
-        launch = launch.tensor(&tensor.contiguous()?)?;
+    Ok(())
+}
+
+/// The sum of squares of each tensor, `[tensors]` `f64`; all are `f32`.
+pub fn squares(tensors: &[&Tensor]) -> Result<Tensor> {
+    let sums = empty(tensors.len(), DType::F64, tensors[0])?;
+    for (i, tensors) in tensors.chunks(TENSORS).enumerate() {
+        let whole = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
+        let to = sums.narrow(0, i * TENSORS, tensors.len())?;
+        let launch = Launch::plain(sums.device(), MODULE, "squares")?.tensor(&to)?;
+        let launch = launch.table(whole.iter())?.counts(whole.iter().map(Tensor::elem_count));
+        launch.blocks((tensors.len() as u32, 1, 1), 256)?;
     }
-    let launch = launch.words(Words(factors.map(|v| (v as f32).to_bits())));
-    launch.float(f.eps).long(value.elem_count()).threads(value.elem_count(), 1)?;
-    Ok(all)
+    Ok(sums)
 }

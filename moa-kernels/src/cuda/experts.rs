@@ -5,6 +5,25 @@ use candle_core::{DType, Result, Tensor};
 
 pub(super) const MODULE: (&str, &str) = ("moa-experts", super::ptx::EXPERTS);
 
+const ORDER: (&str, &str) = ("moa-order", super::ptx::ORDER);
+/// Of these at most `order.cu` orders the tokens.
+pub const MOST: usize = 16;
+
+/// The pairs of tokens and choices by expert: the pair at each place, its token, the place of
+/// each pair, and the first place of each expert and of none, all `u32`.
+pub fn order(indices: &Tensor, experts: usize) -> Result<[Tensor; 4]> {
+    let (count, k) = (indices.elem_count(), indices.dim(1)?);
+    let new = |n: usize| empty(n, DType::U32, indices);
+    let all = [new(count)?, new(count)?, new(count)?, new(experts + 1)?];
+    let mut launch = Launch::plain(indices.device(), ORDER, "order")?;
+    for to in &all {
+        launch = launch.tensor(to)?;
+    }
+    let launch = launch.tensor(&indices.contiguous()?)?.int(count).int(experts).int(k);
+    launch.blocks((1, 1, 1), 1024)?;
+    Ok(all)
+}
+
 /// Rows of `from` by the number of their token, each times its `f32` weight.
 pub fn gather(from: &Tensor, tokens: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
     let ((_, d), pairs, from) = (from.dims2()?, tokens.elem_count(), from.contiguous()?);

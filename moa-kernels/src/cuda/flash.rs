@@ -7,10 +7,8 @@ use candle_core::{DType, Result, Tensor};
 const MODULE: (&str, &str) = ("moa-flash", super::ptx::FLASH);
 /// Of a head; no other.
 const HEAD_DIM: usize = 64;
-/// Queries of a block, which has two threads for each.
-const FORWARD_ROWS: usize = 128;
-/// The same for gradients, where they are queries or keys.
-const GRAD_ROWS: usize = 64;
+/// Queries, or keys, of a block, which has a thread for each.
+const ROWS: usize = 64;
 
 /// True if the kernels take `qkv`: half precision, heads of 64, tensor cores that know bf16.
 pub fn runs(qkv: &Tensor, sizes: Sizes) -> Result<bool> {
@@ -29,27 +27,32 @@ pub fn forward(qkv: &Tensor, sizes: Sizes) -> Result<(Tensor, Tensor)> {
     let lse = empty((b, h, queries), DType::F32, qkv)?;
     let launch = Launch::of(qkv.device(), MODULE, "flash", qkv.dtype())?;
     let launch = launch.tensor(&result)?.tensor(&lse)?.tensor(qkv)?;
-    run(launch, sizes, queries, FORWARD_ROWS)?;
+    run(launch, sizes, queries)?;
     Ok((result, lse))
 }
 
-/// The gradient of `qkv` from that of the result.
-pub fn backward(qkv: &Tensor, grad: &Tensor, lse: &Tensor, sizes: Sizes) -> Result<Tensor> {
+/// The gradient of `qkv` from that of the result; `lse` as [`forward`] returned it.
+pub fn backward(
+    qkv: &Tensor,
+    (result, lse): (&Tensor, &Tensor),
+    grad: &Tensor,
+    sizes: Sizes,
+) -> Result<Tensor> {
     let dqkv = empty(qkv.shape(), qkv.dtype(), qkv)?;
     let sums = empty(lse.shape(), DType::F32, qkv)?;
     let launch = Launch::of(qkv.device(), MODULE, "flash_query_grad", qkv.dtype())?;
-    let launch = launch.tensor(&dqkv)?.tensor(&sums)?.tensor(qkv)?;
-    run(launch.tensor(grad)?.tensor(lse)?, sizes, sizes.tokens, GRAD_ROWS)?;
+    let launch = launch.tensor(&dqkv)?.tensor(&sums)?.tensor(qkv)?.tensor(result)?;
+    run(launch.tensor(grad)?.tensor(lse)?, sizes, sizes.tokens)?;
     let launch = Launch::of(qkv.device(), MODULE, "flash_key_grad", qkv.dtype())?;
     let launch = launch.tensor(&dqkv)?.tensor(qkv)?;
-    run(launch.tensor(grad)?.tensor(lse)?.tensor(&sums)?, sizes, sizes.tokens, GRAD_ROWS)?;
+    run(launch.tensor(grad)?.tensor(lse)?.tensor(&sums)?, sizes, sizes.tokens)?;
     Ok(dqkv)
 }
 
 /// A block for each part of `rows`, each head and each image.
-fn run(launch: Launch, sizes: Sizes, rows: usize, part: usize) -> Result<()> {
+fn run(launch: Launch, sizes: Sizes, rows: usize) -> Result<()> {
     let Sizes { batch, tokens, queries, heads, .. } = sizes;
     let launch = launch.int(tokens).int(queries).int(heads);
-    let grid = (rows.div_ceil(part) as u32, heads as u32, batch as u32);
-    launch.float(1.0 / (HEAD_DIM as f64).sqrt()).blocks(grid, 2 * part as u32)
+    let grid = (rows.div_ceil(ROWS) as u32, heads as u32, batch as u32);
+    launch.float(1.0 / (HEAD_DIM as f64).sqrt()).blocks(grid, ROWS as u32)
 }

@@ -49,5 +49,5 @@ fn run(launch: Launch, like: &Tensor, sizes: Sizes, drop: &DropConnect) -> Resul
     let drop = [low, high, step, tag, u32::from(layer), 0, threshold, (factor as f32).to_bits()];
     let sizes = [experts, t, a, b].map(|v| v as u32);
     let launch = launch.optional(given.as_ref())?.quad(sizes).words(Words(drop));
-    launch.threads(entries.div_ceil(8), experts)
+    launch.warps_of(entries.div_ceil(256), experts)
 }

@@ -32,7 +32,22 @@ enum Arg {
     Double(f64),
     Quad(Quad),
     Words(Words),
+    Table(Vec<Tensor>),
+    Counts(Counts),
 }
+
+/// Tensors of one launch that takes many.
+pub const TENSORS: usize = 24;
+
+/// The addresses of many tensors.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Table([u64; TENSORS]);
+
+/// As many numbers.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Counts([i64; TENSORS]);
 
 /// A structure of four 32-bit numbers.
 #[derive(Clone, Copy)]
@@ -48,6 +63,10 @@ pub struct Words(pub [u32; 8]);
 unsafe impl DeviceRepr for Quad {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Words {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Table {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Counts {}
 
 /// The end of a kernel's name for an element type.
 fn suffix(dtype: DType) -> Result<&'static str> {
@@ -141,6 +160,22 @@ impl Launch {
         Ok(self.add(Arg::Tensor(t.clone())))
     }
 
+    /// The addresses of up to [`TENSORS`] tensors.
+    pub fn table<'a>(self, tensors: impl Iterator<Item = &'a Tensor>) -> Result<Self> {
+        let tensors: Vec<_> = tensors.cloned().collect();
+        if tensors.len() > TENSORS || tensors.iter().any(|t| !t.is_contiguous()) {
+            candle_core::bail!("{}: too many tensors, or one is not contiguous", self.name);
+        }
+        Ok(self.add(Arg::Table(tensors)))
+    }
+
+    /// As many numbers.
+    pub fn counts(self, numbers: impl Iterator<Item = usize>) -> Self {
+        let mut counts = [0; TENSORS];
+        counts.iter_mut().zip(numbers).for_each(|(to, n)| *to = n as i64);
+        self.add(Arg::Counts(Counts(counts)))
+    }
+
     /// A view from its first element on, its strides known to the kernel.
     pub fn whole(self, t: &Tensor) -> Self {
         self.add(Arg::Tensor(t.clone()))
@@ -191,6 +226,11 @@ impl Launch {
         self.launch((blocks as u32, of as u32, 1), (BLOCK, 1))
     }
 
+    /// One warp for each of `count` things, `of` times.
+    pub fn warps_of(self, count: usize, of: usize) -> Result<()> {
+        self.launch((count.div_ceil(WARPS as usize) as u32, of as u32, 1), (32, WARPS))
+    }
+
     /// Blocks of so many threads.
     pub fn blocks(self, grid: (u32, u32, u32), threads: u32) -> Result<()> {
         self.launch(grid, (threads, 1))
@@ -231,28 +271,32 @@ impl Launch {
         }
         let (module, code) = self.module;
         let function = self.device.get_or_load_custom_func(&self.name, module, code)?;
-        let storages: Vec<_> = self
-            .args
-            .iter()
-            .map(|arg| match arg {
-                Arg::Tensor(t) => Some(t.storage_and_layout()),
-                _ => None,
-            })
-            .collect();
+        let tensors = self.args.iter().flat_map(|arg| match arg {
+            Arg::Tensor(t) => std::slice::from_ref(t),
+            Arg::Table(tensors) => tensors,
+            _ => &[],
+        });
+        let storages: Vec<_> = tensors.map(Tensor::storage_and_layout).collect();
         // Addresses, and guards that live until the launch.
-        let pointers = storages
-            .iter()
-            .map(|s| match s {
-                Some((storage, layout)) => {
-                    pointer(storage, layout.start_offset()).map(|(p, guard)| (p, Some(guard)))
-                }
-                None => Ok((0, None)),
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let pointers = storages.iter().map(|(s, layout)| pointer(s, layout.start_offset()));
+        let pointers = pointers.collect::<Result<Vec<_>>>()?;
+        let (mut left, mut tables) = (pointers.iter().map(|(p, _)| *p), Vec::new());
+        for arg in &self.args {
+            let count = match arg {
+                Arg::Tensor(_) => 1,
+                Arg::Table(tensors) => tensors.len(),
+                _ => 0,
+            };
+            let mut table = Table([0; TENSORS]);
+            table.0.iter_mut().zip(left.by_ref().take(count)).for_each(|(to, p)| *to = p);
+            tables.push(table);
+        }
         let mut builder = function.builder();
-        for (arg, (pointer, _)) in self.args.iter().zip(&pointers) {
+        for (arg, table) in self.args.iter().zip(&tables) {
             match arg {
-                Arg::Tensor(_) | Arg::Null => builder.arg(pointer),
+                Arg::Tensor(_) | Arg::Null => builder.arg(&table.0[0]),
+                Arg::Table(_) => builder.arg(table),
+                Arg::Counts(v) => builder.arg(v),
                 Arg::Int(v) => builder.arg(v),
                 Arg::Long(v) => builder.arg(v),
                 Arg::Float(v) => builder.arg(v),

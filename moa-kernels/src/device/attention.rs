@@ -10,6 +10,9 @@ use candle_core::{D, Result, Tensor};
 /// See [`crate::attention::attention`].
 pub fn attention(qkv: &Tensor, sizes: Sizes) -> Result<Tensor> {
     let (y, kept) = forward(&qkv.detach().contiguous()?, None, sizes)?;
+    // The operation takes the memory of its result, which what is kept may share.
+    #[cfg(feature = "cuda")]
+    let y = if matches!(kept, Kept::Flash { .. }) { y.copy()? } else { y };
     node("moa-attention", y, &[qkv], move |dy| Ok(vec![Some(kept.backward(dy)?)]))
 }
 
@@ -19,6 +22,7 @@ pub(super) enum Kept {
     #[cfg(feature = "cuda")]
     Flash {
         qkv: Tensor,
+        result: Tensor,
         lse: Tensor,
         sizes: Sizes,
     },
@@ -34,8 +38,8 @@ pub(super) fn forward(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Resu
             }
             None => qkv.contiguous()?,
         };
-        let (y, lse) = crate::cuda::flash::forward(&qkv, sizes)?;
-        return Ok((y, Kept::Flash { qkv, lse, sizes }));
+        let (result, lse) = crate::cuda::flash::forward(&qkv, sizes)?;
+        return Ok((result.clone(), Kept::Flash { qkv, result, lse, sizes }));
     }
     let heads = Heads::split(qkv, bias, sizes)?;
     Ok((heads.forward()?, Kept::Heads(heads)))
@@ -47,8 +51,8 @@ impl Kept {
         match self {
             Kept::Heads(heads) => heads.backward(dy),
             #[cfg(feature = "cuda")]
-            Kept::Flash { qkv, lse, sizes } => {
-                crate::cuda::flash::backward(qkv, &dy.contiguous()?, lse, *sizes)
+            Kept::Flash { qkv, result, lse, sizes } => {
+                crate::cuda::flash::backward(qkv, (result, lse), &dy.contiguous()?, *sizes)
             }
         }
     }

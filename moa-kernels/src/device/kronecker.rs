@@ -27,15 +27,7 @@ pub fn routed_kronecker(
     scale: f64,
     drop: DropConnect,
 ) -> Result<Tensor> {
-    let mut flat = vec![shared.left.flatten_all()?, shared.right.flatten_all()?];
-    for expert in experts {
-        flat.extend([expert.left.flatten_all()?, expert.right.flatten_all()?]);
-    }
-    flat.extend(bias.cloned());
-    let theta = Tensor::cat(&flat, 0)?;
-    let ranks = experts.iter().map(|e| e.left.dim(2)).collect::<Result<Vec<_>>>()?;
-    let (out, width) = base.weight.dims2()?;
-    let deltas = Deltas::new(&theta.detach(), (width, out), shared.left.dim(0)?, ranks, drop)?;
+    let deltas = Deltas::new(shared, experts, drop)?;
     let layer = Layer {
         x: rows(&x.detach().contiguous()?)?,
         weight: like(base.weight, x)?,
@@ -52,26 +44,28 @@ pub fn routed_kronecker(
     let y = layer.forward(constant.as_ref())?;
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
-        *last = out;
+        *last = base.weight.dim(0)?;
     }
-    let args = [x, &routing.scores, &theta];
-    let (wants, dtypes) = (args.map(Tensor::track_op), args.map(Tensor::dtype));
-    let (shape_x, has_bias) = (x.shape().clone(), bias.is_some());
+    let mut args = vec![x, &routing.scores, &shared.left, &shared.right];
+    args.extend(experts.iter().flat_map(|e| [&e.left, &e.right]));
+    args.extend(bias);
+    let wants = [x.track_op(), routing.scores.track_op()];
+    let likes: Vec<_> = args.iter().map(|t| (t.shape().clone(), t.dtype())).collect();
+    let has_bias = bias.is_some();
     node("moa-routed-kronecker", y.reshape(shape)?, &args, move |dy| {
         let dy = rows(dy)?;
         let grads = layer.backward(&dy, wants[0])?;
         let dscores = match wants[1] {
-            true => Some(score_grad(&layer.routing, &grads.gates)?.to_dtype(dtypes[1])?),
+            true => Some(score_grad(&layer.routing, &grads.gates)?),
             false => None,
         };
-        let mut theta = grads.factors;
+        let mut all = vec![grads.x, dscores];
+        all.extend(grads.factors.into_iter().map(Some));
         if has_bias {
-            theta.push(sum_rows(&dy, dtypes[2])?);
+            all.push(Some(sum_rows(&dy, likes[2].1)?));
         }
-        let theta = theta.iter().map(|t| t.flatten_all()?.to_dtype(dtypes[2]));
-        let theta = Tensor::cat(&theta.collect::<Result<Vec<_>>>()?, 0)?;
-        let dx = grads.x.map(|dx| dx.reshape(&shape_x)).transpose()?;
-        Ok(vec![dx, dscores, wants[2].then_some(theta)])
+        let all = all.into_iter().zip(&likes);
+        all.map(|(t, like)| t.map(|t| t.reshape(&like.0)?.to_dtype(like.1)).transpose()).collect()
     })
 }
 
@@ -90,7 +84,7 @@ struct Grads {
     x: Option<Tensor>,
     /// `[tokens, top_k]`
     gates: Tensor,
-    /// In the order of theta, without the bias.
+    /// Of the shared ones and of each expert's.
     factors: Vec<Tensor>,
 }
 
@@ -118,7 +112,7 @@ impl Layer {
             true => Some(order.combine(&dy.matmul(&self.weight)?, &back, &weights, None)?),
             false => None,
         };
-        let d = order.gather(dy, Some(&weights))?;
+        let x = order.gather(&self.x, Some(&weights))?;
         let factors = self.deltas.grads(&order.outer(&x, &d)?)?;
         Ok(Grads { x: dx, gates, factors })
     }

@@ -28,14 +28,12 @@ pub fn routed_lora(
     scale: f64,
 ) -> Result<Tensor> {
     let banks = Banks::new(experts, routing, scale)?;
-    let theta = banks.theta(experts, bias)?;
+    let (down, up) = banks.matrices(experts, x)?;
     let layer = Layer {
         x: rows(&x.detach().contiguous()?)?,
         weight: like(base.weight, x)?,
-        down: like(&theta.narrow(0, 0, banks.total * banks.width)?, x)?
-            .reshape((banks.total, banks.width))?,
-        up: like(&theta.narrow(0, banks.total * banks.width, banks.out * banks.total)?, x)?
-            .reshape((banks.out, banks.total))?,
+        down,
+        up,
         routing: routing.detached(),
         banks,
     };
@@ -48,23 +46,26 @@ pub fn routed_lora(
     if let Some(last) = shape.last_mut() {
         *last = layer.banks.out;
     }
-    let args = [x, &routing.scores, &theta];
-    let (wants, dtypes) = (args.map(Tensor::track_op), args.map(Tensor::dtype));
-    let (shape_x, has_bias) = (x.shape().clone(), bias.is_some());
+    let mut args = vec![x, &routing.scores];
+    args.extend(experts.iter().flat_map(|e| [&e.down, &e.up]));
+    args.extend(bias);
+    let wants = [x.track_op(), routing.scores.track_op()];
+    let likes: Vec<_> = args.iter().map(|t| (t.shape().clone(), t.dtype())).collect();
+    let has_bias = bias.is_some();
     node("moa-routed-lora", y.reshape(shape)?, &args, move |dy| {
-        let grads = layer.backward(&rows(dy)?, &h, wants[0])?;
+        let dy = rows(dy)?;
+        let grads = layer.backward(&dy, &h, wants[0])?;
         let dscores = match wants[1] {
-            true => Some(score_grad(&layer.routing, &grads.gates)?.to_dtype(dtypes[1])?),
+            true => Some(score_grad(&layer.routing, &grads.gates)?),
             false => None,
         };
-        let mut theta = vec![grads.down, grads.up];
+        let mut all = vec![grads.x, dscores];
+        all.extend(layer.banks.apart(&grads.down, &grads.up)?.into_iter().map(Some));
         if has_bias {
-            theta.push(sum_rows(&rows(dy)?, dtypes[2])?);
+            all.push(Some(sum_rows(&dy, likes[2].1)?));
         }
-        let theta = theta.iter().map(|t| t.flatten_all()?.to_dtype(dtypes[2]));
-        let theta = Tensor::cat(&theta.collect::<Result<Vec<_>>>()?, 0)?;
-        let dx = grads.x.map(|dx| dx.reshape(&shape_x)).transpose()?;
-        Ok(vec![dx, dscores, wants[2].then_some(theta)])
+        let all = all.into_iter().zip(&likes);
+        all.map(|(t, like)| t.map(|t| t.reshape(&like.0)?.to_dtype(like.1)).transpose()).collect()
     })
 }
 
@@ -72,12 +73,15 @@ pub fn routed_lora(
 struct Banks {
     width: usize,
     out: usize,
+    ranks: Vec<usize>,
     /// Ranks of all experts, filled up.
     total: usize,
     owners: Owners,
     scale: f64,
     /// There is one expert, and every token takes it with weight 1.
     single: bool,
+    #[cfg(feature = "cuda")]
+    packing: Option<crate::cuda::lora::Ranks>,
 }
 
 impl Banks {
@@ -85,25 +89,53 @@ impl Banks {
         let (down, up) = (&experts[0].down, &experts[0].up);
         let ranks = experts.iter().map(|e| e.down.dim(0)).collect::<Result<Vec<_>>>()?;
         let total = ranks.iter().sum::<usize>().next_multiple_of(ALIGNED);
-        let owners = Owners::of(ranks, total, down)?;
-        let single = routing.single;
-        Ok(Self { width: down.dim(1)?, out: up.dim(0)?, total, owners, scale, single })
+        Ok(Self {
+            width: down.dim(1)?,
+            out: up.dim(0)?,
+            owners: Owners::of(ranks.clone(), total, down)?,
+            ranks,
+            total,
+            scale,
+            single: routing.single,
+            #[cfg(feature = "cuda")]
+            packing: match down.device().is_cuda() {
+                true => crate::cuda::lora::Ranks::of(experts, total)?,
+                false => None,
+            },
+        })
     }
 
-    /// All trainable tensors as one: `down` `[total, in]`, `up` `[out, total]`, the bias.
-    fn theta(&self, experts: &[Expert], bias: Option<&Tensor>) -> Result<Tensor> {
-        let mut downs: Vec<_> = experts.iter().map(|e| e.down.clone()).collect();
-        let mut ups: Vec<_> = experts.iter().map(|e| e.up.clone()).collect();
-        let ranks = downs.iter().map(|d| d.dim(0)).sum::<Result<usize>>()?;
-        if ranks < self.total {
-            let (like, more) = (&experts[0].down, self.total - ranks);
-            downs.push(Tensor::zeros((more, self.width), like.dtype(), like.device())?);
-            ups.push(Tensor::zeros((self.out, more), like.dtype(), like.device())?);
+    /// `down` `[total, in]` and `up` `[out, total]`, of the type of `x`.
+    fn matrices(&self, experts: &[Expert], x: &Tensor) -> Result<(Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if let Some(packing) = &self.packing {
+            return packing.pack(experts, x.dtype());
         }
-        let flat = [Tensor::cat(&downs, 0)?, Tensor::cat(&ups, 1)?.contiguous()?];
-        let mut flat = flat.iter().map(Tensor::flatten_all).collect::<Result<Vec<_>>>()?;
-        flat.extend(bias.cloned());
-        Tensor::cat(&flat, 0)
+        let mut downs: Vec<_> = experts.iter().map(|e| e.down.detach()).collect();
+        let mut ups: Vec<_> = experts.iter().map(|e| e.up.detach()).collect();
+        let more = self.total - self.ranks.iter().sum::<usize>();
+        if more > 0 {
+            let zeros = |shape| Tensor::zeros(shape, downs[0].dtype(), downs[0].device());
+            let (down, up) = (zeros((more, self.width))?, zeros((self.out, more))?);
+            downs.push(down);
+            ups.push(up);
+        }
+        Ok((like(&Tensor::cat(&downs, 0)?, x)?, like(&Tensor::cat(&ups, 1)?, x)?))
+    }
+
+    /// `down` and `up` of each expert from those of all, `[total, in]` and `[total, out]`.
+    fn apart(&self, down: &Tensor, up: &Tensor) -> Result<Vec<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if let Some(packing) = &self.packing {
+            return packing.unpack(down, up);
+        }
+        let (mut first, mut all) = (0, Vec::new());
+        for &rank in &self.ranks {
+            all.push(down.narrow(0, first, rank)?);
+            all.push(up.narrow(0, first, rank)?.t()?.contiguous()?);
+            first += rank;
+        }
+        Ok(all)
     }
 
     /// Ranks times the scaled gate of their expert, 0 where it was not chosen.
@@ -148,7 +180,9 @@ struct Layer {
 struct Grads {
     x: Option<Tensor>,
     gates: Tensor,
+    /// `[total, in]`
     down: Tensor,
+    /// `[total, out]`
     up: Tensor,
 }
 
@@ -167,7 +201,7 @@ impl Layer {
             true => Some(super::add_product(dy.matmul(&self.weight)?, &dh, &self.down)?),
             false => None,
         };
-        let (down, up) = (dh.t()?.matmul(&self.x)?, dy.t()?.matmul(&hg)?);
+        let (down, up) = (dh.t()?.matmul(&self.x)?, hg.t()?.matmul(dy)?);
         Ok(Grads { x, gates, down, up })
     }
 }

@@ -7,7 +7,7 @@ pub use tape::Tape;
 
 use candle_core::op::BackpropOp;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Shape, Storage, Tensor};
-use tape::{record, records};
+use tape::{Backward, record, records};
 
 /// Makes `y` the result of an operation on `args`. `backward` gives a gradient for each that
 /// is tracked. If none is, `y` stays what it is.
@@ -23,12 +23,40 @@ pub(crate) fn node(
         return Ok(y);
     }
     if !records() {
-        return node::node(name, y, args, Box::new(backward));
+        return match args {
+            [a, b, _, _, ..] => {
+                let (rest, backward) = together(args, backward)?;
+                node::node(name, y, &[a, b, &rest], backward)
+            }
+            _ => node::node(name, y, args, Box::new(backward)),
+        };
     }
     let shape = y.shape().clone();
     let y = leaf(node::take(name, &y.contiguous()?)?, shape);
     record(&y, args, Box::new(backward));
     Ok(y)
+}
+
+/// All arguments from the third on as one, of one type: candle's operations take no more than
+/// three.
+fn together(
+    args: &[&Tensor],
+    backward: impl Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync + 'static,
+) -> Result<(Tensor, Backward)> {
+    let flat = args[2..].iter().map(|t| t.flatten_all()).collect::<Result<Vec<_>>>()?;
+    let shapes: Vec<_> = args[2..].iter().map(|t| t.shape().clone()).collect();
+    let dtype = args[2].dtype();
+    let backward = move |dy: &Tensor| {
+        let mut grads = backward(dy)?;
+        let rest = grads.split_off(2);
+        let rest = rest.into_iter().zip(&shapes).map(|(gradient, shape)| match gradient {
+            Some(gradient) => gradient.flatten_all(),
+            None => Tensor::zeros(shape.elem_count(), dtype, dy.device()),
+        });
+        grads.push(Some(Tensor::cat(&rest.collect::<Result<Vec<_>>>()?, 0)?));
+        Ok(grads)
+    };
+    Ok((Tensor::cat(&flat, 0)?, Box::new(backward)))
 }
 
 fn leaf(storage: Storage, shape: Shape) -> Tensor {

@@ -50,13 +50,15 @@ pub fn step_losses(
     let logits = model.logits(images, &pass)?.context("the model has no head")?;
     let ce = cross_entropy(&logits, labels)?;
     let balance = pass.balance()?;
+    let total = match &balance {
+        Some(balance) => (&ce + balance)?,
+        None => ce.clone(),
+    };
+    // A device is at work on the gradients while the host reads the losses.
+    let mut store = tape.backward(&(total * share)?)?;
     let scalar = |t: &Tensor| -> Result<f64> { Ok(t.to_dtype(DType::F64)?.to_scalar()?) };
-    let mut losses = Losses { ce: scalar(&ce)?, ..Losses::default() };
-    let mut total = ce;
-    if let Some(balance) = balance {
-        losses.balance = scalar(&balance)?;
-        total = (total + balance)?;
-    }
+    let balance = balance.as_ref().map(scalar).transpose()?.unwrap_or(0.0);
+    let mut losses = Losses { ce: scalar(&ce)?, balance, ..Losses::default() };
     if !losses.total().is_finite() {
         let place = first_bad_place(model, images, &pass)?;
         anyhow::bail!("the loss is {}: {place}; lower optim.lr or set train.clip", losses.total());
@@ -64,7 +66,6 @@ pub fn step_losses(
     for (layer, routing) in pass.routings() {
         losses.usage.insert(layer.name, routing.tokens_per_expert()?);
     }
-    let mut store = tape.backward(&(total * share)?)?;
     for (name, var) in model.trainable() {
         // Detached at once: a gradient keeps the whole graph alive otherwise.
         let gradient = match store.remove(var.as_tensor()) {

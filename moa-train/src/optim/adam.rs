@@ -4,7 +4,7 @@ use super::Gradients;
 use crate::config::{OptimConfig, OptimKind};
 use anyhow::{Context, Result};
 use candle_core::{Tensor, Var};
-use moa_kernels::adam::Update;
+use moa_kernels::adam::{Item, Update};
 use std::collections::BTreeMap;
 
 const BETA1: f64 = 0.9;
@@ -53,20 +53,17 @@ impl Adam {
             done: self.steps,
         };
         self.steps += 1;
-        for (name, var) in tensors {
+        let mut items = Vec::with_capacity(tensors.len());
+        for ((name, value), (named, (m, v))) in tensors.iter().zip(&mut self.moments) {
+            anyhow::ensure!(name == named, "no state of `{name}`");
             let gradient =
                 gradients.get(name).with_context(|| format!("no gradient of `{name}`"))?;
-            let (m, v) =
-                self.moments.get_mut(name).with_context(|| format!("no state of `{name}`"))?;
-            let (value, first, second) =
-                update.apply(&var.as_detached_tensor(), gradient, (m, v))?;
-            var.set(&value)?;
-            (*m, *v) = (first, second);
+            items.push(Item { value, gradient, m, v });
         }
-        Ok(())
+        Ok(update.apply(&mut items)?)
     }
 
-    /// The state as tensors: `m.{name}` and `v.{name}`.
+    /// The state as tensors: `m.{name}` and `v.{name}`. The next step may change them.
     pub fn tensors(&self) -> BTreeMap<String, Tensor> {
         let pair = |(name, (m, v)): (&String, &(Tensor, Tensor))| {
             [(format!("m.{name}"), m.clone()), (format!("v.{name}"), v.clone())]

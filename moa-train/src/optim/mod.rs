@@ -7,7 +7,8 @@ pub use adam::Adam;
 pub use schedule::learning_rate;
 
 use anyhow::Result;
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
+use moa_kernels::adam::squares;
 use std::collections::BTreeMap;
 
 /// Gradients by the name of their tensor.
@@ -18,7 +19,8 @@ pub type Gradients = BTreeMap<String, Tensor>;
 /// # Errors
 /// Only if the device fails.
 pub fn norm(gradients: &Gradients) -> Result<f64> {
-    Ok(squares(gradients)?.iter().sum::<f64>().sqrt())
+    let all: Vec<_> = gradients.values().collect();
+    Ok(squares(&all)?.iter().sum::<f64>().sqrt())
 }
 
 /// The name of the first tensor whose gradient is not finite.
@@ -26,16 +28,9 @@ pub fn norm(gradients: &Gradients) -> Result<f64> {
 /// # Errors
 /// Only if the device fails.
 pub fn first_not_finite(gradients: &Gradients) -> Result<Option<&str>> {
-    let squares = squares(gradients)?;
-    let found = gradients.keys().zip(squares).find(|(_, square)| !square.is_finite());
+    let all: Vec<_> = gradients.values().collect();
+    let found = gradients.keys().zip(squares(&all)?).find(|(_, square)| !square.is_finite());
     Ok(found.map(|(name, _)| name.as_str()))
-}
-
-/// The sum of squares of each gradient, in one transfer from the device.
-fn squares(gradients: &Gradients) -> Result<Vec<f64>> {
-    let square = |t: &Tensor| t.to_dtype(DType::F64)?.sqr()?.sum_all();
-    let squares = gradients.values().map(square).collect::<Result<Vec<_>, _>>()?;
-    Ok(if squares.is_empty() { Vec::new() } else { Tensor::stack(&squares, 0)?.to_vec1()? })
 }
 
 /// Scales gradients down so that their norm is at most `limit` (PyTorch

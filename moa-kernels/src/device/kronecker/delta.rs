@@ -23,26 +23,14 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// From `shared.left, shared.right, {left, right of each expert}` in one tensor.
-    pub fn new(
-        theta: &Tensor,
-        (width, out): (usize, usize),
-        t: usize,
-        ranks: Vec<usize>,
-        drop: DropConnect,
-    ) -> Result<Self> {
-        let (a, b) = (width / t, out / t);
-        let mut at = 0;
-        let mut take = |shape: &[usize]| {
-            let len = shape.iter().product();
-            at += len;
-            wide(&theta.narrow(0, at - len, len)?)?.reshape(shape)
-        };
-        let (s, v) = (take(&[t, t])?, take(&[t, t])?);
-        let mut factors = Vec::with_capacity(ranks.len());
-        for r in ranks {
-            factors.push((take(&[t, a, r])?, take(&[t, r, b])?));
-        }
+    pub fn new(shared: &Shared, experts: &[Expert], drop: DropConnect) -> Result<Self> {
+        let flat = |t: &Tensor| wide(&t.detach())?.contiguous();
+        let t = shared.left.dim(0)?;
+        let square = |f: &Tensor| flat(f)?.reshape((t, t));
+        let (s, v) = (square(&shared.left)?, square(&shared.right)?);
+        let factors = experts.iter().map(|e| Ok((flat(&e.left)?, flat(&e.right)?)));
+        let factors = factors.collect::<Result<Vec<_>>>()?;
+        let (a, b) = (experts[0].left.dim(1)?, experts[0].right.dim(2)?);
         Ok(Self { s, v, factors, drop, t, a, b })
     }
 
@@ -121,11 +109,6 @@ impl Deltas {
 
 /// One delta without dropout, `[in, out]`.
 pub fn materialise(shared: &Shared, expert: &Expert) -> Result<Tensor> {
-    let (t, a, rank) = expert.left.dims3()?;
-    let b = expert.right.dim(2)?;
-    let flat = [&shared.left, &shared.right, &expert.left, &expert.right];
-    let flat = flat.iter().map(|t| t.detach().flatten_all()).collect::<Result<Vec<_>>>()?;
-    let theta = Tensor::cat(&flat, 0)?;
-    let deltas = Deltas::new(&theta, (t * a, t * b), t, vec![rank], DropConnect::Off)?;
-    deltas.build(theta.dtype())?.squeeze(0)
+    let deltas = Deltas::new(shared, std::slice::from_ref(expert), DropConnect::Off)?;
+    deltas.build(expert.left.dtype())?.squeeze(0)
 }

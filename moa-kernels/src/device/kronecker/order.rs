@@ -22,6 +22,13 @@ impl Order {
         let (experts, top_k) = (routing.experts(), routing.gating.top_k);
         let device = routing.indices.device();
         // The sizes of the products must be known here, so the device is waited for.
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() && experts <= crate::cuda::experts::MOST {
+            let [pairs, tokens, places, firsts] =
+                crate::cuda::experts::order(&routing.indices, experts)?;
+            let firsts = firsts.to_vec1::<u32>()?.into_iter().map(|n| n as usize).collect();
+            return Ok(Self { pairs, tokens, places, firsts, top_k });
+        }
         let chosen = routing.indices.flatten_all()?.to_vec1::<u32>()?;
         let mut firsts = vec![0usize; experts + 1];
         for &expert in &chosen {
@@ -67,7 +74,7 @@ impl Order {
             let to = crate::cuda::gemm::room((rows.dim(0)?, matrices.dim(2)?), rows)?;
             for (e, first, n) in self.spans() {
                 let (part, rows) = (to.narrow(0, first, n)?, rows.narrow(0, first, n)?);
-                crate::cuda::gemm::fill(&part, &rows, &matrices.get(e)?)?;
+                crate::cuda::gemm::fill(&part, &rows, &matrices.narrow(0, e, 1)?.squeeze(0)?)?;
             }
             return Ok(to);
         }
@@ -84,7 +91,7 @@ impl Order {
             let to = crate::cuda::gemm::room((self.firsts.len() - 1, width, out), a)?;
             for (e, first, n) in self.spans() {
                 let (a, b) = (a.narrow(0, first, n)?, b.narrow(0, first, n)?);
-                crate::cuda::gemm::fill(&to.get(e)?, &a.t()?, &b)?;
+                crate::cuda::gemm::fill(&to.narrow(0, e, 1)?.squeeze(0)?, &a.t()?, &b)?;
             }
             return Ok(to);
         }

@@ -1,12 +1,28 @@
-//! Compiles `cuda/*.cu` to PTX with nvcc, if the feature `cuda` is on.
+//! Compiles `cuda/*.cu` to PTX with nvcc, if the feature `cuda` is on, and links a BLAS, if one
+//! is wanted.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=cuda");
+    blas();
     #[cfg(feature = "cuda")]
     if let Err(error) = kernels() {
         println!("cargo::error=the CUDA kernels do not compile: {error}");
     }
+}
+
+/// Accelerate with its feature on macOS, or the library that `MOA_BLAS` names.
+fn blas() {
+    println!("cargo::rerun-if-env-changed=MOA_BLAS");
+    println!("cargo::rustc-check-cfg=cfg(blas)");
+    let apple = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "macos");
+    let library = match std::env::var("MOA_BLAS") {
+        Ok(name) => name,
+        Err(_) if apple && cfg!(feature = "accelerate") => "framework=Accelerate".into(),
+        Err(_) => return,
+    };
+    println!("cargo::rustc-cfg=blas");
+    println!("cargo::rustc-link-lib={library}");
 }
 
 #[cfg(feature = "cuda")]

@@ -10,6 +10,9 @@ use std::ops::Neg;
 
 /// The element types that the CPU back ends compute in.
 pub trait Real: WithDType + Neg<Output = Self> {
+    /// The product of the BLAS for this type.
+    #[cfg(blas)]
+    const CBLAS: super::gemm::blas::Gemm<Self>;
     /// Square root.
     fn root(self) -> Self;
     /// `e^self`.
@@ -35,6 +38,8 @@ pub trait Real: WithDType + Neg<Output = Self> {
 }
 
 impl Real for f64 {
+    #[cfg(blas)]
+    const CBLAS: super::gemm::blas::Gemm<Self> = super::gemm::blas::cblas_dgemm;
     fn root(self) -> Self {
         self.sqrt()
     }
@@ -47,6 +52,8 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
+    #[cfg(blas)]
+    const CBLAS: super::gemm::blas::Gemm<Self> = super::gemm::blas::cblas_sgemm;
     #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()

@@ -3,10 +3,12 @@
 //! On `f32` and a machine with AVX-512 they are our own ([`packed`]), elsewhere
 //! those of the `gemm` crate. Either way an element is one sum in the order of
 //! the inner dimension, whoever computes it: the bits do not depend on the number
-//! of threads.
+//! of threads. A BLAS that the program was built with replaces both.
 
 #![allow(unsafe_code)]
 
+#[cfg(blas)]
+pub(super) mod blas;
 #[cfg(target_arch = "x86_64")]
 mod flip;
 #[cfg(target_arch = "x86_64")]
@@ -82,7 +84,7 @@ pub fn gemm<T: Real>(
     }
     assert!((m - 1) * dst_stride + n <= dst.len() && n <= dst_stride.max(n), "dst out of bounds");
     assert!(m == 1 || n <= dst_stride, "rows of dst overlap");
-    if !T::packed_gemm(dst, dst_stride, into, terms, threads) {
+    if cfg!(blas) || !T::packed_gemm(dst, dst_stride, into, terms, threads) {
         general(dst, dst_stride, into, terms, threads);
     }
 }
@@ -98,7 +100,7 @@ pub fn product<T: Real>(into: Into<'_, T>, terms: &[Term<'_, T>], threads: Threa
     dst
 }
 
-/// Through the `gemm` crate; sizes are checked.
+/// Through the `gemm` crate, or a BLAS if this was built with one; sizes are checked.
 fn general<T: Real>(
     dst: &mut [T],
     dst_stride: usize,
@@ -122,6 +124,11 @@ fn general<T: Real>(
     };
     for (i, (a, b)) in terms.iter().enumerate() {
         let add = i > 0 || !matches!(into, Into::Set);
+        // SAFETY: `dst` has room for the result: the checks of the caller.
+        #[cfg(blas)]
+        if unsafe { blas::product(dst.as_mut_ptr(), dst_stride, &terms[i], add) } {
+            continue;
+        }
         // SAFETY: all three matrices lie inside their slices (`View::fits` and the
         // checks of the caller), and `dst` is borrowed exclusively.
         unsafe {

@@ -20,7 +20,7 @@ pub fn order(indices: &Tensor, experts: usize) -> Result<[Tensor; 4]> {
         launch = launch.tensor(to)?;
     }
     let launch = launch.tensor(&indices.contiguous()?)?.int(count).int(experts).int(k);
-    launch.blocks((1, 1, 1), 1024)?;
+    launch.blocks((1, 1, 1), 32 * MOST as u32)?;
     Ok(all)
 }
 

@@ -1,10 +1,11 @@
-//! `flash.cu`: attention that never holds all probabilities.
+//! `flash.cu` and `flash_grad.cu`: attention that never holds all probabilities.
 
 use super::launch::{Launch, empty};
 use crate::attention::Sizes;
 use candle_core::{DType, Result, Tensor};
 
 const MODULE: (&str, &str) = ("moa-flash", super::ptx::FLASH);
+const GRADS: (&str, &str) = ("moa-flash-grad", super::ptx::FLASH_GRAD);
 /// Of a head; no other.
 const HEAD_DIM: usize = 64;
 /// Queries, or keys, of a block, which has a thread for each.
@@ -40,10 +41,10 @@ pub fn backward(
 ) -> Result<Tensor> {
     let dqkv = empty(qkv.shape(), qkv.dtype(), qkv)?;
     let sums = empty(lse.shape(), DType::F32, qkv)?;
-    let launch = Launch::of(qkv.device(), MODULE, "flash_query_grad", qkv.dtype())?;
+    let launch = Launch::of(qkv.device(), GRADS, "flash_query_grad", qkv.dtype())?;
     let launch = launch.tensor(&dqkv)?.tensor(&sums)?.tensor(qkv)?.tensor(result)?;
     run(launch.tensor(grad)?.tensor(lse)?, sizes, sizes.tokens)?;
-    let launch = Launch::of(qkv.device(), MODULE, "flash_key_grad", qkv.dtype())?;
+    let launch = Launch::of(qkv.device(), GRADS, "flash_key_grad", qkv.dtype())?;
     let launch = launch.tensor(&dqkv)?.tensor(qkv)?;
     run(launch.tensor(grad)?.tensor(lse)?.tensor(&sums)?, sizes, sizes.tokens)?;
     Ok(dqkv)

@@ -4,7 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`spec`] | finding the backbone that a user names |
-//! | [`predictor`] | a classifier ready for images |
+//! | [`predictor`], [`foreign`] | a classifier ready for images, from our adapters or PEFT's |
 //! | [`inputs`], [`prefetch`] | image lists, decoding ahead in parallel |
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
@@ -18,6 +18,7 @@ pub mod dataset;
 pub mod evaluate;
 pub mod exit;
 pub mod features;
+pub mod foreign;
 pub mod inputs;
 pub mod inspect;
 pub mod merge;

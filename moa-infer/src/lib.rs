@@ -8,7 +8,7 @@
 //! | [`inputs`], [`prefetch`] | image lists, decoding ahead in parallel |
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
-//! | [`features`], [`merge`], [`inspect`] | the other commands |
+//! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
 //! | [`cli`] | the `moa-infer` program |
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod dataset;
 pub mod evaluate;
 pub mod exit;
+pub mod export;
 pub mod features;
 pub mod foreign;
 pub mod inputs;

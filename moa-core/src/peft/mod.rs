@@ -7,12 +7,16 @@
 
 mod config;
 mod delta;
+mod export;
 mod fold;
+mod lora;
 mod modules;
 mod targets;
 mod tensors;
 
 pub use config::{PeftConfig, PeftKind};
+pub(crate) use export::own_config;
+pub use export::{PeftExport, PeftLayout, export};
 pub use fold::Folded;
 
 use crate::backbone::{Backbone, BackboneError};

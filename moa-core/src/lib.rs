@@ -21,6 +21,7 @@ pub mod method;
 pub mod model;
 pub mod param;
 pub mod pass;
+pub mod peft;
 pub mod suggest;
 pub mod vit;
 

@@ -3,10 +3,11 @@
 use crate::evaluate::batches;
 use crate::exit::note;
 use crate::predictor::Predictor;
-use crate::spec::{is_adapter, open_backbone};
+use crate::spec::{is_adapter, is_peft, open_backbone};
 use anyhow::Result;
 use moa_core::model::AdapterFolder;
 use moa_core::pass::Pass;
+use moa_core::peft::PeftFolder;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,14 +23,26 @@ pub struct Description {
     pub usage: BTreeMap<String, Vec<u64>>,
 }
 
-/// Describes an adapter folder (whose backbone need not be there) or a backbone.
+/// Describes an adapter folder, ours or of PEFT (whose backbone need not be there), or a
+/// backbone.
 ///
 /// # Errors
 /// If it is neither, or damaged.
 pub fn describe(path: &Path) -> Result<Description> {
     let mut facts = Vec::new();
     let mut tensors = BTreeMap::new();
-    if is_adapter(path) {
+    if is_peft(path) {
+        let PeftFolder { config, tensors: held, .. } =
+            PeftFolder::read(path).map_err(|e| crate::spec::located(path, e))?;
+        tensors.extend(held.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));
+        let numbers: usize = held.values().map(candle_core::Tensor::elem_count).sum();
+        let variants = config.variants.iter().map(|variant| format!(", {variant}"));
+        let kind = format!("{:?}", config.kind).to_uppercase() + &variants.collect::<String>();
+        facts.push(("format", format!("PEFT {kind}")));
+        facts.push(("rank", format!("{} (alpha {})", config.r, config.alpha)));
+        facts.push(("base model", config.base_model.unwrap_or_else(|| "not named".into())));
+        facts.push(("parameters", numbers.to_string()));
+    } else if is_adapter(path) {
         let AdapterFolder { card, tensors: held } =
             AdapterFolder::read(path).map_err(|e| crate::spec::located(path, e))?;
         tensors.extend(held.iter().map(|(name, t)| (name.clone(), t.dims().to_vec())));

@@ -4,11 +4,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`spec`] | finding the backbone that a user names |
-//! | [`predictor`] | a classifier ready for images |
+//! | [`predictor`], [`foreign`] | a classifier ready for images, from our adapters or PEFT's |
 //! | [`inputs`], [`prefetch`] | image lists, decoding ahead in parallel |
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
-//! | [`features`], [`merge`], [`inspect`] | the other commands |
+//! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
 //! | [`cli`] | the `moa-infer` program |
 
 #![forbid(unsafe_code)]
@@ -17,7 +17,9 @@ pub mod cli;
 pub mod dataset;
 pub mod evaluate;
 pub mod exit;
+pub mod export;
 pub mod features;
+pub mod foreign;
 pub mod inputs;
 pub mod inspect;
 pub mod merge;

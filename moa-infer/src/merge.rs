@@ -5,8 +5,9 @@
 //! classifier, it becomes the adapter's head; CLIP layouts have none, so the
 //! head is written beside them as a `linear-probe` adapter in `head/`.
 
+use crate::foreign::Foreign;
 use crate::predictor::Predictor;
-use crate::spec::recorded;
+use crate::spec::{is_peft, recorded};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use moa_core::backbone::{Backbone, DiskTensor, HeadKind, Layout, RawTensor};
@@ -24,6 +25,9 @@ use std::path::{Path, PathBuf};
 /// If the adapter routes tokens (no single matrix does the same), was trained at
 /// another image size than the backbone's, or a folder cannot be read or written.
 pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
+    if is_peft(adapter) {
+        return merge_foreign(adapter, backbone, out);
+    }
     let (predictor, folder, weights) = Predictor::with_parts(adapter, backbone, &Device::Cpu)?;
     let config = &predictor.classifier.vit.config;
     if config.image_size != weights.config.image_size {
@@ -37,16 +41,18 @@ pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
     let changed = changed(&folder, &predictor, &weights)?;
     replace_dir(out, |dir| -> Result<()> {
         weights.save(dir, &changed)?;
-        let Some(kind) = classifier(weights.layout) else {
+        let Some(kind) = weights.layout.classifier() else {
             preprocess(dir, weights.layout, &folder.card)?;
             // The head's backbone is the merged one: its hash is only known now.
             return head_adapter(dir, out, &folder);
         };
         let mut tensors = weights.to_disk(&changed)?;
-        replace_head(&mut tensors, weights.layout, kind, &folder)?;
+        let head = |name| folder.tensors.get(name).context("the adapter has no head");
+        let head = (head("head.weight")?.clone(), head("head.bias")?);
+        replace_head(&mut tensors, &weights, kind, head)?;
         write(&dir.join(format!("{}.safetensors", stem(weights.layout))), &tensors)?;
         edit(&dir.join("config.json"), |config| {
-            name_classes(config, weights.layout, &folder.card)
+            name_classes(config, weights.layout, &folder.card.classes)
         })?;
         preprocess(dir, weights.layout, &folder.card)
     })
@@ -94,33 +100,63 @@ fn changed(
     Ok(changed)
 }
 
-/// What the classifier of a layout reads; `None` if it has no classifier.
-fn classifier(layout: Layout) -> Option<HeadKind> {
-    match layout {
-        Layout::Timm | Layout::HfVit => Some(HeadKind::Pooled),
-        Layout::HfDinov2 | Layout::HfDinov2WithRegisters => Some(HeadKind::ClsAndPatchMean),
-        Layout::OpenClip | Layout::HfClip => None,
-    }
-}
-
 fn stem(layout: Layout) -> &'static str {
     if layout == Layout::OpenClip { "open_clip_model" } else { "model" }
 }
 
-/// Puts the adapter's head in the place of the layout's classifier.
+/// A foreign adapter: the folder's own transform stays.
+fn merge_foreign(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
+    let Foreign { backbone, mut folded, .. } = Foreign::open(adapter, backbone)?;
+    let head = match folded.head {
+        None => None,
+        Some(_) => {
+            let kind = backbone.layout.classifier().with_context(|| {
+                format!(
+                    "{}: brings a head, for which {:?} has no place: use the adapter as it is",
+                    adapter.display(),
+                    backbone.layout
+                )
+            })?;
+            let mut take = |name| -> Result<Tensor> {
+                let raw = folded.changed.remove(name);
+                let raw = raw.with_context(|| format!("the adapter has no {name}"))?;
+                Ok(Tensor::from_vec(raw.data, raw.shape, &Device::Cpu)?)
+            };
+            Some((kind, take("head.weight")?, take("head.bias")?))
+        }
+    };
+    replace_dir(out, |dir| -> Result<()> {
+        backbone.save(dir, &folded.changed)?;
+        let Some((kind, weight, bias)) = head else { return Ok(()) };
+        let mut tensors = backbone.to_disk(&folded.changed)?;
+        let classes = weight.dim(0)?;
+        replace_head(&mut tensors, &backbone, kind, (weight, &bias))?;
+        write(&dir.join(format!("{}.safetensors", stem(backbone.layout))), &tensors)?;
+        if backbone.classes == Some(classes) {
+            return Ok(());
+        }
+        let names: Vec<String> = (0..classes).map(|i| format!("LABEL_{i}")).collect();
+        edit(&dir.join("config.json"), |config| name_classes(config, backbone.layout, &names))
+    })
+}
+
+/// Puts a head in the place of the layout's classifier.
 fn replace_head(
     tensors: &mut BTreeMap<String, DiskTensor>,
-    layout: Layout,
+    backbone: &Backbone,
     kind: HeadKind,
-    folder: &AdapterFolder,
+    (weight, bias): (Tensor, &Tensor),
 ) -> Result<()> {
-    let name = if layout == Layout::Timm { "head" } else { "classifier" };
-    let weight = folder.tensors.get("head.weight").context("the adapter has no head")?;
-    let bias = folder.tensors.get("head.bias").context("the adapter has no head")?;
-    let weight = match kind {
-        HeadKind::Pooled => weight.clone(),
-        // The classifier also reads the mean of the patches: it gets no weight.
-        HeadKind::ClsAndPatchMean => Tensor::cat(&[weight, &weight.zeros_like()?], 1)?,
+    let name = if backbone.layout == Layout::Timm { "head" } else { "classifier" };
+    // What the classifier reads beside the pooled feature gets no weight.
+    let (classes, width) = weight.dims2()?;
+    let weight = match kind.width(backbone.config.dim).checked_sub(width) {
+        Some(0) => weight,
+        Some(more) => {
+            let zeros = Tensor::zeros((classes, more), DType::F32, &Device::Cpu)?;
+            Tensor::cat(&[&weight, &zeros], 1)?
+        }
+        None => anyhow::bail!("the head reads more than the classifier of this layout does"),
     };
     for (part, tensor) in [("weight", &weight), ("bias", bias)] {
         let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
@@ -148,18 +184,18 @@ fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()>
     Ok(write_synced(path, serde_json::to_string_pretty(&value)? + "\n")?)
 }
 
-fn name_classes(config: &mut Map<String, Value>, layout: Layout, card: &Card) {
-    let count = card.classes.len();
+fn name_classes(config: &mut Map<String, Value>, layout: Layout, classes: &[String]) {
+    let count = classes.len();
     if layout == Layout::Timm {
         config.insert("num_classes".into(), json!(count));
-        config.insert("label_names".into(), json!(card.classes));
+        config.insert("label_names".into(), json!(classes));
         for table in ["model_args", "pretrained_cfg"] {
             if let Some(table) = config.get_mut(table).and_then(Value::as_object_mut) {
                 table.insert("num_classes".into(), json!(count));
             }
         }
     } else {
-        let names = || card.classes.iter().enumerate();
+        let names = || classes.iter().enumerate();
         let by_id: Map<_, _> = names().map(|(i, n)| (i.to_string(), json!(n))).collect();
         let by_name: Map<_, _> = names().map(|(i, n)| (n.clone(), json!(i))).collect();
         config.insert("id2label".into(), by_id.into());

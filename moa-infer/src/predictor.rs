@@ -1,12 +1,14 @@
 //! A classifier ready for images.
 
-use crate::spec::{self, is_adapter, open_backbone};
+use crate::foreign::Foreign;
+use crate::spec::{self, is_adapter, is_peft, open_backbone};
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
 use moa_core::backbone::{Backbone, VitConfig};
 use moa_core::image::{Preprocess, Rgb};
 use moa_core::model::{AdapterFolder, Build, Card, Classifier};
 use moa_core::pass::Pass;
+use moa_core::peft::Folded;
 use std::path::Path;
 
 /// Backbone, adapter, transform and class names.
@@ -23,13 +25,17 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Opens an adapter folder, or a backbone folder with a head of its own.
-    /// `backbone` overrides where an adapter's backbone is looked for; its hash
-    /// must be the one that the adapter was trained on.
+    /// Opens an adapter folder, ours or of PEFT, or a backbone folder with a head of its
+    /// own. `backbone` overrides where an adapter's backbone is looked for; its hash
+    /// must be the one that an adapter of ours was trained on.
     ///
     /// # Errors
     /// If something is missing, damaged, or made for something else.
     pub fn open(path: &Path, backbone: Option<&str>, device: &Device) -> Result<Self> {
+        if is_peft(path) {
+            let Foreign { backbone, folded, .. } = Foreign::open(path, backbone)?;
+            return Self::folded(backbone, &folded, device);
+        }
         if !is_adapter(path) {
             let spec = path.to_string_lossy();
             if !path.exists() && !spec::is_known(&spec) {
@@ -95,14 +101,24 @@ impl Predictor {
     /// # Errors
     /// If a tensor is missing or misshapen.
     pub fn plain(backbone: Backbone, device: &Device) -> Result<Self> {
+        Self::folded(backbone, &Folded::default(), device)
+    }
+
+    /// A backbone with what a foreign adapter changes.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn folded(backbone: Backbone, folded: &Folded, device: &Device) -> Result<Self> {
         let method = moa_core::method::Method::linear_probe();
         let image_size = (backbone.preprocess.height, backbone.preprocess.width);
         let build =
             Build { backbone: &backbone, method: &method, image_size, dtype: DType::F32, device };
+        // A head of another size has other classes.
+        let same = folded.head.is_none() || folded.classes() == backbone.classes;
         Ok(Self {
-            classifier: build.plain()?,
+            classifier: build.folded(folded)?,
             preprocess: backbone.preprocess.clone(),
-            classes: backbone.class_names.clone(),
+            classes: backbone.class_names.clone().filter(|_| same),
             card: None,
             device: device.clone(),
         })

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use moa_core::backbone::{Backbone, registry};
+use moa_core::peft::PEFT_CONFIG_FILE;
 use std::path::Path;
 
 /// The name of the backbone inside the program.
@@ -56,6 +57,12 @@ pub fn tiny() -> Result<Backbone> {
 pub fn is_adapter(path: &Path) -> bool {
     let holds = |dir: &Path| dir.join(moa_core::model::CONFIG_FILE).is_file();
     holds(path) || holds(&path.join("best"))
+}
+
+/// True if a folder is an adapter of Python's PEFT and not one of ours, which may hold the
+/// same file.
+pub fn is_peft(path: &Path) -> bool {
+    path.join(PEFT_CONFIG_FILE).is_file() && !path.join(moa_core::model::CONFIG_FILE).is_file()
 }
 
 /// True if `spec` is a name rather than a folder.

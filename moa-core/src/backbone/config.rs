@@ -124,10 +124,7 @@ impl VitConfig {
 
     /// Inputs of the backbone's own classifier.
     pub fn head_width(&self) -> Option<usize> {
-        self.head.map(|head| match head {
-            HeadKind::Pooled => self.dim,
-            HeadKind::ClsAndPatchMean => 2 * self.dim,
-        })
+        self.head.map(|head| head.width(self.dim))
     }
 
     /// Refuses numbers that fit no transformer. Call it on anything read from a

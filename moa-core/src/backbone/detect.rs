@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::error::{BackboneError, Result};
 use super::folder::Folder;
 use super::json::Keys;
+use super::kinds::HeadKind;
 
 /// Configuration of timm and transformers.
 pub(super) const CONFIG: &str = "config.json";
@@ -36,6 +37,15 @@ impl Layout {
     /// The weights' file name without `.safetensors`.
     pub fn weights_stem(self) -> &'static str {
         if self == Self::OpenClip { "open_clip_model" } else { "model" }
+    }
+
+    /// What the classifier of this layout reads; `None` if it has none.
+    pub fn classifier(self) -> Option<HeadKind> {
+        match self {
+            Self::Timm | Self::HfVit => Some(HeadKind::Pooled),
+            Self::HfDinov2 | Self::HfDinov2WithRegisters => Some(HeadKind::ClsAndPatchMean),
+            Self::OpenClip | Self::HfClip => None,
+        }
     }
 
     /// The configuration's file name.

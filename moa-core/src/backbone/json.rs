@@ -8,7 +8,7 @@ use super::error::{BackboneError, Result};
 
 /// A JSON object with its place in the file. A key that is `null` counts as absent.
 #[derive(Clone)]
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     file: &'a Path,
     at: String,
     map: &'a Map<String, Value>,
@@ -16,28 +16,28 @@ pub(super) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// The outermost object of a file.
-    pub(super) fn new(file: &'a Path, map: &'a Map<String, Value>) -> Self {
+    pub(crate) fn new(file: &'a Path, map: &'a Map<String, Value>) -> Self {
         Self { file, at: String::new(), map }
     }
 
     /// The value of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
     /// All keys that have a value.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.map.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key.as_str())
     }
 
     /// An error about a key.
-    pub(super) fn bad(&self, key: &str, reason: impl Into<String>) -> BackboneError {
+    pub(crate) fn bad(&self, key: &str, reason: impl Into<String>) -> BackboneError {
         let (path, key) = (self.file.into(), format!("{}{key}", self.at));
         BackboneError::Key { path, key, reason: reason.into() }
     }
 
     /// An error about the value of a key.
-    pub(super) fn unsupported(&self, key: &str, wanted: &str) -> BackboneError {
+    pub(crate) fn unsupported(&self, key: &str, wanted: &str) -> BackboneError {
         let value = self.get(key).map_or("absent".into(), Value::to_string);
         self.bad(key, format!("is {value}; {wanted}"))
     }
@@ -54,33 +54,52 @@ impl<'a> Keys<'a> {
     }
 
     /// A nested object.
-    pub(super) fn table(&self, key: &str) -> Result<Option<Keys<'a>>> {
+    pub(crate) fn table(&self, key: &str) -> Result<Option<Keys<'a>>> {
         let map = self.typed(key, "an object", Value::as_object)?;
         Ok(map.map(|map| Keys { file: self.file, at: format!("{}{key}.", self.at), map }))
     }
 
     /// A whole number of 0 or more.
-    pub(super) fn count(&self, key: &str) -> Result<Option<usize>> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>> {
         self.typed(key, "a whole number", whole)
     }
 
     /// A finite number.
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>> {
         self.typed(key, "a number", Value::as_f64)
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
     /// A string.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         self.typed(key, "a string", Value::as_str)
     }
 
+    /// A string or a list of strings.
+    pub(crate) fn texts(&self, key: &str) -> Result<Option<Texts>> {
+        self.typed(key, "a string or a list of strings", |value| match value {
+            Value::Array(list) => {
+                let texts = list.iter().map(|text| text.as_str().map(String::from));
+                Some(Texts::Many(texts.collect::<Option<_>>()?))
+            }
+            value => value.as_str().map(|text| Texts::One(text.into())),
+        })
+    }
+
+    /// A whole number or a list of them.
+    pub(crate) fn counts(&self, key: &str) -> Result<Option<Vec<usize>>> {
+        self.typed(key, "a whole number or a list of them", |value| match value {
+            Value::Array(list) => list.iter().map(whole).collect(),
+            value => whole(value).map(|number| vec![number]),
+        })
+    }
+
     /// Height and width: a number for both, `[h, w]`, or `{"height": h, "width": w}`.
-    pub(super) fn pair(&self, key: &str) -> Result<Option<(usize, usize)>> {
+    pub(crate) fn pair(&self, key: &str) -> Result<Option<(usize, usize)>> {
         self.typed(key, "a number or [height, width]", |value| match value {
             Value::Array(list) => match list.as_slice() {
                 [h, w] => Some((whole(h)?, whole(w)?)),
@@ -92,7 +111,7 @@ impl<'a> Keys<'a> {
     }
 
     /// One side of a square, written in any way that [`Keys::pair`] reads.
-    pub(super) fn square(&self, key: &str) -> Result<Option<usize>> {
+    pub(crate) fn square(&self, key: &str) -> Result<Option<usize>> {
         match self.pair(key)? {
             Some((h, w)) if h != w => Err(self.unsupported(key, "only squares are supported")),
             pair => Ok(pair.map(|(side, _)| side)),
@@ -100,7 +119,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Three numbers, one per channel.
-    pub(super) fn channels(&self, key: &str) -> Result<Option<[f32; 3]>> {
+    pub(crate) fn channels(&self, key: &str) -> Result<Option<[f32; 3]>> {
         self.typed(key, "a list of three numbers", |value| {
             let [r, g, b] = value.as_array()?.as_slice() else { return None };
             Some([r.as_f64()? as f32, g.as_f64()? as f32, b.as_f64()? as f32])
@@ -108,7 +127,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Refuses any value of `key` but `wanted`; absent is fine.
-    pub(super) fn must(&self, key: &str, wanted: impl Into<Value>) -> Result<()> {
+    pub(crate) fn must(&self, key: &str, wanted: impl Into<Value>) -> Result<()> {
         let wanted = wanted.into();
         let same = |value: &Value| {
             *value == wanted || value.as_f64().is_some_and(|v| wanted.as_f64() == Some(v))
@@ -120,6 +139,13 @@ impl<'a> Keys<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// See [`Keys::texts`].
+#[derive(Clone, Debug)]
+pub(crate) enum Texts {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// A whole number; `32.0` counts.

@@ -47,3 +47,13 @@ pub enum HeadKind {
     /// by side (transformers `Dinov2ForImageClassification`).
     ClsAndPatchMean,
 }
+
+impl HeadKind {
+    /// Its inputs, for a token of width `dim`.
+    pub fn width(self, dim: usize) -> usize {
+        match self {
+            HeadKind::Pooled => dim,
+            HeadKind::ClsAndPatchMean => 2 * dim,
+        }
+    }
+}

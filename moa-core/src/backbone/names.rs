@@ -9,7 +9,7 @@ use super::raw::RawTensor;
 
 /// One tensor of ours and the tensors on disk that it is made of.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// Its shape here.
     pub shape: Vec<usize>,
     /// Names on disk, in the order in which they are stacked.
@@ -19,7 +19,7 @@ pub(super) struct Stored {
 
 impl Stored {
     /// The shape that each piece has on disk.
-    pub(super) fn piece_shape(&self) -> Vec<usize> {
+    pub(crate) fn piece_shape(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
         match self.form {
             Form::Same => {
@@ -37,7 +37,7 @@ impl Stored {
     }
 
     /// The tensor from its pieces.
-    pub(super) fn join(&self, mut pieces: Vec<RawTensor>) -> RawTensor {
+    pub(crate) fn join(&self, mut pieces: Vec<RawTensor>) -> RawTensor {
         let data = match pieces.len() {
             1 => pieces.pop().map(|piece| piece.data).unwrap_or_default(),
             _ => pieces.iter().map(|piece| piece.data.as_slice()).collect::<Vec<_>>().concat(),
@@ -50,7 +50,7 @@ impl Stored {
     }
 
     /// The values of each piece of the tensor, in the order of `pieces`.
-    pub(super) fn split(&self, tensor: &RawTensor) -> Vec<Vec<f32>> {
+    pub(crate) fn split(&self, tensor: &RawTensor) -> Vec<Vec<f32>> {
         if self.form == Form::Transposed {
             let columns = self.shape.last().copied().unwrap_or(1);
             return vec![transpose(&tensor.data, columns)];
@@ -69,7 +69,7 @@ fn transpose(data: &[f32], columns: usize) -> Vec<f32> {
 
 /// The names of one checkpoint.
 #[derive(Clone)]
-pub(super) struct NameMap {
+pub(crate) struct NameMap {
     dialect: &'static Dialect,
     prefix: &'static str,
     /// By our names.
@@ -88,6 +88,35 @@ impl NameMap {
             (name.clone(), Stored { shape: shape.clone(), pieces, form })
         };
         Self { dialect, prefix, tensors: wanted.iter().map(stored).collect() }
+    }
+
+    /// The names of these tensors in every dialect, with every prefix.
+    pub(crate) fn every(
+        wanted: &[(String, Vec<usize>)],
+        mlp: MlpKind,
+    ) -> impl Iterator<Item = Self> {
+        DIALECTS.iter().flat_map(move |dialect| {
+            dialect.prefixes.iter().map(move |prefix| Self::new(dialect, prefix, wanted, mlp))
+        })
+    }
+
+    /// The layouts that use these names.
+    pub(crate) fn layouts(&self) -> &'static [Layout] {
+        self.dialect.layouts
+    }
+
+    /// The names in a layout: as on disk, or where `in_memory` as the newest transformers
+    /// has them in memory; with the prefix of the class that has a head.
+    pub(crate) fn in_layout(
+        layout: Layout,
+        in_memory: bool,
+        wanted: &[(String, Vec<usize>)],
+        mlp: MlpKind,
+    ) -> Option<Self> {
+        let mut dialects = DIALECTS.iter().filter(|dialect| dialect.layouts.contains(&layout));
+        let dialect = if in_memory { dialects.next_back() } else { dialects.next() }?;
+        let own = dialect.layouts.iter().position(|&own| own == layout)?;
+        Some(Self::new(dialect, dialect.prefixes.get(own)?, wanted, mlp))
     }
 
     /// The dialect and prefix under which most of the wanted tensors are in `have`.
@@ -111,7 +140,7 @@ impl NameMap {
     }
 
     /// Adds a tensor beside the transformer's own.
-    pub(super) fn add(&mut self, name: &str, shape: Vec<usize>, mlp: MlpKind) {
+    pub(crate) fn add(&mut self, name: &str, shape: Vec<usize>, mlp: MlpKind) {
         let (pieces, form) = self.dialect.find(name, self.prefix, mlp);
         self.tensors.insert(name.into(), Stored { shape, pieces, form });
     }
@@ -127,7 +156,7 @@ impl NameMap {
     }
 
     /// Whether a tensor on disk takes no part in an image's feature.
-    pub(super) fn ignores(&self, name: &str) -> bool {
+    pub(crate) fn ignores(&self, name: &str) -> bool {
         self.dialect.ignored.iter().any(|ignored| {
             let full = on_disk(ignored, self.prefix, "", "");
             if full.ends_with('.') { name.starts_with(&full) } else { name == full }

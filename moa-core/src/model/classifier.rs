@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::method::Method;
 use crate::param::Store;
 use crate::pass::Pass;
+use crate::peft::Folded;
 use crate::vit::Vit;
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,14 +108,30 @@ impl Build<'_> {
     /// # Errors
     /// If a tensor is missing or misshapen.
     pub fn plain(&self) -> Result<Classifier> {
+        self.folded(&Folded::default())
+    }
+
+    /// The backbone with the tensors that a foreign adapter changes, and its head if it
+    /// brings one.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn folded(&self, folded: &Folded) -> Result<Classifier> {
         let config = self.config();
         let mut all = self.body(&config)?;
+        for (name, raw) in &folded.changed {
+            let tensor = Tensor::from_slice(&raw.data, raw.shape.as_slice(), &Device::Cpu)?;
+            all.insert(name.clone(), tensor);
+        }
         let mut head = None;
-        if let Some(kind) = config.head {
+        if let Some(kind) = folded.head.or(config.head) {
             for name in ["head.weight", "head.bias"] {
-                all.insert(name.into(), read(self.backbone, name)?);
+                if folded.head.is_none() && !all.contains_key(name) {
+                    all.insert(name.into(), read(self.backbone, name)?);
+                }
             }
-            let classes = all["head.weight"].dim(0)?;
+            let weight = all.get("head.weight").ok_or_else(|| Error::missing("head.weight", &all));
+            let classes = weight?.dim(0)?;
             let input = match kind {
                 HeadKind::Pooled => HeadInput::Pooled,
                 HeadKind::ClsAndPatchMean => HeadInput::ClsAndPatchMean,

@@ -5,14 +5,14 @@
 
 use crate::adapter::AdapterKind;
 use crate::error::{Error, Result};
-use crate::method::{LinearName, Method};
+use crate::method::Method;
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// True if PEFT can express the method: one LoRA, no router, no extra bias.
-fn is_peft(method: &Method) -> bool {
+pub(super) fn is_peft(method: &Method) -> bool {
     let single = |a: &crate::adapter::AdapterConfig| {
         a.kind == AdapterKind::Lora && a.ranks.len() == 1 && !a.bias
     };
@@ -26,29 +26,6 @@ pub fn on_disk(method: &Method, name: &str) -> String {
     }
     let name = name.replace(".experts.0.down", ".lora_A.weight");
     format!("base_model.model.{}", name.replace(".experts.0.up", ".lora_B.weight"))
-}
-
-/// `adapter_config.json` of PEFT, where it can express the method. Module names are timm's.
-pub fn peft_config(method: &Method, depth: usize, backbone: &str) -> Option<serde_json::Value> {
-    let adapter = method.adapter.as_ref().filter(|_| is_peft(method))?;
-    let placed = |block| LinearName::ALL.into_iter().map(move |which| (which, block));
-    let targets: Vec<String> = (0..depth)
-        .flat_map(placed)
-        .filter(|&(which, block)| method.adapts(which, block, depth))
-        .map(|(which, block)| which.path(block))
-        .collect();
-    Some(serde_json::json!({
-        "peft_type": "LORA",
-        "task_type": null,
-        "base_model_name_or_path": backbone,
-        "inference_mode": true,
-        "r": adapter.ranks[0],
-        "lora_alpha": adapter.scale * adapter.ranks[0] as f64,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": targets,
-        "modules_to_save": ["head"],
-    }))
 }
 
 /// Writes tensors as `f32` safetensors; equal tensors give equal bytes. The file

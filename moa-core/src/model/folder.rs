@@ -3,12 +3,13 @@
 //! `adapter_model.safetensors` (tensors), `moa.json` (everything else) and, where
 //! PEFT can express the method, `adapter_config.json`.
 
-use super::disk::{on_disk, peft_config, read_tensors, write_tensors};
+use super::disk::{is_peft, on_disk, read_tensors, write_tensors};
 use crate::backbone::{Layout, VitConfig};
 use crate::error::{Error, Result};
 use crate::files::{replace_dir, write_synced};
 use crate::image::Preprocess;
 use crate::method::Method;
+use crate::peft::{PEFT_CONFIG_FILE, own_config};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,9 +193,8 @@ impl AdapterFolder {
         let stored = self.tensors.iter().map(|(n, t)| (on_disk(method, n), t.clone())).collect();
         write_tensors(&dir.join(TENSOR_FILE), &stored)?;
         write_json(&dir.join(CONFIG_FILE), &self.card)?;
-        let backbone = &self.card.backbone;
-        match peft_config(method, backbone.vit.depth, &backbone.spec) {
-            Some(config) => write_json(&dir.join("adapter_config.json"), &config),
+        match own_config(&self.card).filter(|_| is_peft(method)) {
+            Some(config) => write_json(&dir.join(PEFT_CONFIG_FILE), &config),
             None => Ok(()),
         }
     }

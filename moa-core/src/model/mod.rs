@@ -7,6 +7,6 @@ mod folder;
 mod head;
 
 pub use classifier::{Build, Classifier, initial};
-pub use disk::{on_disk, peft_config, read_tensors, tensors_from_bytes, write_half, write_tensors};
+pub use disk::{on_disk, read_tensors, tensors_from_bytes, write_half, write_tensors};
 pub use folder::{AdapterFolder, BackboneRef, CONFIG_FILE, Card, TENSOR_FILE, Training};
 pub use head::{Head, HeadInput};

@@ -1,6 +1,7 @@
 //! The `moa-infer` program, one file a command.
 
 mod eval;
+mod export;
 mod features;
 mod inspect;
 mod merge;
@@ -15,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use moa_core::device::DeviceSpec;
 use std::process::ExitCode;
 
-/// Predict, evaluate, extract features, merge and inspect mixture-of-adapters
+/// Predict, evaluate, extract features, merge, export and inspect mixture-of-adapters
 /// classifiers.
 #[derive(Parser)]
 #[command(name = "moa-infer", version, after_help = EXIT_CODES)]
@@ -34,6 +35,7 @@ enum Command {
     Eval(eval::Eval),
     Features(features::Features),
     Merge(merge::Merge),
+    Export(export::Export),
     Inspect(inspect::Inspect),
 }
 
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Eval(command) => command.run(),
         Command::Features(command) => command.run(),
         Command::Merge(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
     };
     crate::exit::report("moa-infer", result)

@@ -7,12 +7,15 @@
 //! | [`vit`] | the transformer, one for all backbones |
 //! | [`adapter`] | LoRA and Kronecker experts, the router, the adapted linear layer |
 //! | [`method`] | what trains: presets, placement, parameter counts, initial values |
+//! | [`clip`] | the text tower of CLIP, its tokenizer, zero-shot classes |
+//! | [`peft`] | adapters of Python's PEFT, read and written |
 //! | [`model`] | backbone + adapters + head, and the adapter folder |
 
 #![forbid(unsafe_code)]
 
 pub mod adapter;
 pub mod backbone;
+pub mod clip;
 pub mod device;
 pub mod error;
 pub mod files;

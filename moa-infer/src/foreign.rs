@@ -1,5 +1,6 @@
 //! Adapters of Python's PEFT on their backbones.
 
+use crate::exit::note;
 use crate::spec::{located, open_backbone};
 use anyhow::{Context, Result};
 use moa_core::backbone::Backbone;
@@ -32,6 +33,13 @@ impl Foreign {
             format!("{}: its base model `{spec}` cannot be opened{hint}", path.display())
         })?;
         let folded = folder.fold(&weights).map_err(|e| located(path, e))?;
+        if folded.outside > 0 {
+            note(format_args!(
+                "{}: {} tensors are for parts that take no part in an image's feature",
+                path.display(),
+                folded.outside
+            ));
+        }
         Ok(Self { folder, backbone: weights, folded })
     }
 }

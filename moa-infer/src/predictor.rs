@@ -5,6 +5,7 @@ use crate::spec::{self, is_adapter, is_peft, open_backbone};
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
 use moa_core::backbone::{Backbone, VitConfig};
+use moa_core::clip::{TextConfig, TextTokenizer, ZeroShot};
 use moa_core::image::{Preprocess, Rgb};
 use moa_core::model::{AdapterFolder, Build, Card, Classifier};
 use moa_core::pass::Pass;
@@ -21,6 +22,10 @@ pub struct Predictor {
     pub classes: Option<Vec<String>>,
     /// The adapter's description; none for a plain backbone.
     pub card: Option<Card>,
+    /// Takes the place of the head.
+    zero_shot: Option<ZeroShot>,
+    /// What the model was opened from; none if its text side is not the model's.
+    backbone: Option<Backbone>,
     device: Device,
 }
 
@@ -92,6 +97,8 @@ impl Predictor {
             preprocess: card.preprocess.clone(),
             classes: Some(card.classes.clone()),
             card: Some(card),
+            zero_shot: None,
+            backbone: Some(backbone.clone()),
             device: device.clone(),
         })
     }
@@ -113,6 +120,8 @@ impl Predictor {
         let image_size = (backbone.preprocess.height, backbone.preprocess.width);
         let build =
             Build { backbone: &backbone, method: &method, image_size, dtype: DType::F32, device };
+        let projection = folded.changed.contains_key("projection.weight");
+        let plain = folded.outside == 0 && !projection;
         // A head of another size has other classes.
         let same = folded.head.is_none() || folded.classes() == backbone.classes;
         Ok(Self {
@@ -120,13 +129,55 @@ impl Predictor {
             preprocess: backbone.preprocess.clone(),
             classes: backbone.class_names.clone().filter(|_| same),
             card: None,
+            zero_shot: None,
+            backbone: plain.then_some(backbone),
             device: device.clone(),
         })
     }
 
+    /// Classifies by the names of classes from now on, with the text tower of the
+    /// backbone and the tokenizer in its folder or in `tokenizer`.
+    ///
+    /// # Errors
+    /// If there is no text tower or no tokenizer.
+    pub fn classify_by_names(
+        &mut self,
+        classes: &[String],
+        templates: &[String],
+        tokenizer: Option<&Path>,
+    ) -> Result<()> {
+        let backbone = self.backbone.as_ref();
+        let backbone =
+            backbone.context("the adapter changes CLIP's text side, which is not read")?;
+        let zero_shot = zero_shot(backbone, classes, templates, tokenizer, &self.device)?;
+        (self.zero_shot, self.classes) = (Some(zero_shot), Some(classes.to_vec()));
+        Ok(())
+    }
+
+    /// Outputs of the classifier.
+    ///
+    /// # Errors
+    /// If the model has none.
+    pub fn outputs(&self) -> Result<usize> {
+        if let Some(zero_shot) = &self.zero_shot {
+            return Ok(zero_shot.classes());
+        }
+        let head = self.classifier.head.as_ref();
+        Ok(head.context(NO_HEAD)?.tensors().1.dim(0)?)
+    }
+
     /// Wraps a model that is being trained.
     pub fn of(classifier: Classifier, preprocess: Preprocess, device: &Device) -> Self {
-        Self { classifier, preprocess, classes: None, card: None, device: device.clone() }
+        let device = device.clone();
+        Self {
+            classifier,
+            preprocess,
+            classes: None,
+            card: None,
+            zero_shot: None,
+            backbone: None,
+            device,
+        }
     }
 
     /// Images as input, `[b, 3, h, w]`.
@@ -143,8 +194,11 @@ impl Predictor {
     /// # Errors
     /// If the model has no head.
     pub fn probabilities(&self, images: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
-        let logits = self.classifier.logits(&self.input(images)?, &Pass::eval())?;
-        softmax(logits.context("this backbone has no classification head; give an adapter")?)
+        let (images, pass) = (self.input(images)?, Pass::eval());
+        if let Some(zero_shot) = &self.zero_shot {
+            return softmax(zero_shot.logits(&self.classifier.features(&images, &pass)?)?);
+        }
+        softmax(self.classifier.logits(&images, &pass)?.context(NO_HEAD)?)
     }
 
     /// What enters block `block`, or the pooled features if there is no such block
@@ -182,6 +236,29 @@ impl Predictor {
         self.preprocess.apply(image)
     }
 }
+
+/// Classes from their names; see [`Predictor::classify_by_names`].
+///
+/// # Errors
+/// If there is no text tower or no tokenizer.
+pub fn zero_shot(
+    backbone: &Backbone,
+    classes: &[String],
+    templates: &[String],
+    tokenizer: Option<&Path>,
+    device: &Device,
+) -> Result<ZeroShot> {
+    // Without a text tower no tokenizer is worth looking for.
+    TextConfig::of(backbone)?;
+    let tokenizer = match tokenizer {
+        Some(path) => TextTokenizer::open(path)?,
+        None => TextTokenizer::in_folder(backbone.path())?,
+    };
+    Ok(ZeroShot::new(backbone, &tokenizer, classes, templates, device)?)
+}
+
+const NO_HEAD: &str = "this backbone has no classification head; give an adapter, or the names of \
+                       classes with --zero-shot";
 
 /// Few numbers: in f64, so that probabilities sum to 1.
 fn softmax(logits: Tensor) -> Result<Vec<Vec<f32>>> {

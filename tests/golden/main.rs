@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod backbones;
+mod clip;
 mod common;
 mod domainbed;
 mod formats;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 const SECTIONS: &[Section] = &[
     ("backbones", backbones::trials),
+    ("backbones", clip::trials),
     ("backbones", formats::trials),
     ("domainbed", domainbed::trials),
     ("moa_layer", moa_layer::trials),

@@ -77,8 +77,9 @@ METHODS = [
 
 def main():
     bins = Path(sys.argv[1]).resolve()
-    warnings.simplefilter("error")      # PEFT only warns about missing tensors
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("error", message=".*missing.*")     # all that PEFT does about a missing tensor
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as root:
         root = Path(root)
         data = ours.dataset(root / "data")

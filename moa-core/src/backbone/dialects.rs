@@ -117,6 +117,10 @@ const OPEN_CLIP: &[Row] = &[
     same("norm", &["ln_post"]),
     // `x @ proj`: inputs are rows.
     Row("projection.weight", &["proj"], Form::Transposed),
+    // The text tower's blocks are named as those above.
+    same("text.tokens", &["token_embedding"]),
+    same("text.norm", &["ln_final"]),
+    Row("text.projection.weight", &["text_projection"], Form::Transposed),
 ];
 
 const HF_CLIP: &[Row] = &[
@@ -140,6 +144,9 @@ const HF_CLIP: &[Row] = &[
     same("blocks.#.mlp.fc2", &["encoder.layers.#.mlp.fc2"]),
     same("norm", &["post_layernorm"]),
     same("projection.weight", &["/visual_projection.weight"]),
+    same("text.tokens", &["embeddings.token_embedding"]),
+    same("text.norm", &["final_layer_norm"]),
+    same("text.projection.weight", &["/text_projection.weight"]),
 ];
 
 /// ViT and Dinov2.

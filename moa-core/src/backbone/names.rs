@@ -119,6 +119,22 @@ impl NameMap {
         Some(Self::new(dialect, dialect.prefixes.get(own)?, wanted, mlp))
     }
 
+    /// The names of a CLIP checkpoint's text tower; `None` if `have` knows none of them.
+    pub(crate) fn text(
+        layout: Layout,
+        wanted: &[(String, Vec<usize>)],
+        have: &dyn Fn(&str) -> bool,
+    ) -> Option<Self> {
+        let prefixes: &[&'static str] = match layout {
+            Layout::OpenClip => &["", "text."],
+            _ => &["text_model."],
+        };
+        let dialect = DIALECTS.iter().find(|dialect| dialect.layouts.contains(&layout))?;
+        let maps = prefixes.iter().map(|prefix| Self::new(dialect, prefix, wanted, MlpKind::Gelu));
+        let count = |map: &Self| map.pieces().filter(|piece| have(piece)).count();
+        maps.max_by_key(count).filter(|map| count(map) > 0)
+    }
+
     /// The dialect and prefix under which most of the wanted tensors are in `have`.
     pub(super) fn choose(
         layout: Layout,

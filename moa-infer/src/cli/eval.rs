@@ -1,6 +1,6 @@
 //! `moa-infer eval`
 
-use super::Model;
+use super::{Model, Prompts};
 use crate::dataset::{Dataset, DatasetKind};
 use crate::evaluate::evaluate;
 use crate::exit::{note, usage};
@@ -38,6 +38,11 @@ pub struct Eval {
     /// Seed of the splits; the adapter's own by default
     #[arg(long, value_name = "N")]
     trial_seed: Option<u64>,
+    /// Classify by the names of the dataset's classes alone, with a CLIP backbone
+    #[arg(long)]
+    zero_shot: bool,
+    #[command(flatten)]
+    prompts: Prompts,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -67,7 +72,10 @@ impl Eval {
         if envs.is_empty() {
             envs = (0..dataset.envs.len()).collect();
         }
-        let predictor = self.model.open(&self.adapter)?;
+        let mut predictor = self.model.open(&self.adapter)?;
+        if self.zero_shot {
+            self.prompts.apply(&mut predictor, &dataset.classes)?;
+        }
         let classes = predictor.classes.as_ref();
         let classes = classes.context("the model does not know its classes; give an adapter")?;
         if *classes != dataset.classes {

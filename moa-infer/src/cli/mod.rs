@@ -8,11 +8,12 @@ mod merge;
 mod predict;
 
 use crate::evaluate::{BATCH, MAX_BATCH};
-use crate::exit::note;
+use crate::exit::{note, usage};
 use crate::prefetch::MAX_WORKERS;
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
+use moa_core::clip::TEMPLATE;
 use moa_core::device::DeviceSpec;
 use std::process::ExitCode;
 
@@ -54,6 +55,31 @@ struct Model {
     /// Threads that read images; 0 for one per core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = worker_threads)]
     workers: usize,
+}
+
+/// How names of classes become texts.
+#[derive(Args, Clone)]
+struct Prompts {
+    /// Text around a class name, `{}`; repeat for the mean of several
+    #[arg(long, value_name = "TEXT", default_value = TEMPLATE)]
+    template: Vec<String>,
+    /// CLIP's tokenizer.json or bpe_simple_vocab_16e6.txt.gz, if it is not in the
+    /// backbone's folder
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<std::path::PathBuf>,
+}
+
+impl Prompts {
+    fn apply(&self, predictor: &mut crate::predictor::Predictor, names: &[String]) -> Result<()> {
+        let names: Vec<String> = names.iter().map(|name| name.trim().to_string()).collect();
+        if names.iter().any(String::is_empty) {
+            return Err(usage("--zero-shot: a class has no name"));
+        }
+        if let Some(bad) = self.template.iter().find(|template| !template.contains("{}")) {
+            return Err(usage(format!("--template `{bad}` has no {{}} for the name of a class")));
+        }
+        predictor.classify_by_names(&names, &self.template, self.tokenizer.as_deref())
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

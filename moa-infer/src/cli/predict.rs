@@ -1,6 +1,6 @@
 //! `moa-infer predict`
 
-use super::Model;
+use super::{Model, Prompts};
 use crate::evaluate::{batches, rows};
 use crate::exit::all_read;
 use crate::inputs::expand;
@@ -38,6 +38,11 @@ pub struct Predict {
     /// File that names the classes, one per line
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// Classes by their names alone, with a CLIP backbone; the adapter's head is not used
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "labels")]
+    zero_shot: Vec<String>,
+    #[command(flatten)]
+    prompts: Prompts,
     #[command(flatten)]
     model: Model,
 }
@@ -51,10 +56,11 @@ enum Format {
 
 impl Predict {
     pub fn run(self) -> Result<()> {
-        let predictor = self.model.open(&self.adapter)?;
-        let head = predictor.classifier.head.as_ref();
-        let head = head.context("this backbone has no classification head; give an adapter")?;
-        let labels = self.labels(predictor.classes.clone(), head.tensors().1.dim(0)?)?;
+        let mut predictor = self.model.open(&self.adapter)?;
+        if !self.zero_shot.is_empty() {
+            self.prompts.apply(&mut predictor, &self.zero_shot)?;
+        }
+        let labels = self.labels(predictor.classes.clone(), predictor.outputs()?)?;
         let images = expand(&self.images, std::io::stdin().lock())?;
         let total = images.len();
         let failed = match &self.output {

@@ -68,6 +68,9 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "keep what frozen layers give for evaluated images, same bits (--cache-features)",
     ),
     ("eval.cache_limit", "4096", "the most memory that eval.cache_features may take, in MiB"),
+    ("head.init", "\"default\"", "default, or zero-shot: from class names, by CLIP's text tower"),
+    ("head.template", "\"a photo of a {}.\"", "zero-shot: text around a class name"),
+    ("head.tokenizer", "\"\"", "zero-shot: tokenizer file, if not in the backbone's folder"),
     ("head.dropout", "0.0", "probability of dropout in front of the head"),
 ];
 

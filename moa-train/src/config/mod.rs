@@ -179,10 +179,26 @@ pub struct EvalConfig {
     pub cache_limit: u64,
 }
 
+/// Where a head begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadInit {
+    /// Uniform, PyTorch's `nn.Linear`.
+    Default,
+    /// From the names of the classes, by CLIP's text tower.
+    ZeroShot,
+}
+
 /// `[head]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadConfig {
+    /// Where the head begins.
+    pub init: HeadInit,
+    /// Zero-shot: text around a class name, `{}`.
+    pub template: String,
+    /// Zero-shot: file of CLIP's tokenizer; empty for the one in the backbone's folder.
+    pub tokenizer: String,
     /// Probability of dropout in front of the head.
     pub dropout: f64,
 }
@@ -217,6 +233,8 @@ impl Config {
             (self.checkpoint.keep > 0, "checkpoint.keep", "be at least 1"),
             (batch.contains(&self.eval.batch), "eval.batch", images),
             (self.eval.cache_limit > 0, "eval.cache_limit", "be at least 1"),
+            (self.head.template.contains("{}"), "head.template", "hold {} for the class name"),
+            (plain(&self.head.tokenizer), "head.tokenizer", "hold no control character"),
             (self.data.workers <= MAX_WORKERS, "data.workers", workers),
             ((0.0..1.0).contains(&self.head.dropout), "head.dropout", "be in [0, 1)"),
             ((1e-6..1.0).contains(&self.data.holdout), "data.holdout", "be above 0 and below 1"),

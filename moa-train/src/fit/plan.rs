@@ -4,7 +4,7 @@ use super::cache::Kept;
 use super::data::Data;
 use crate::batches;
 use crate::checkpoint::{self, State};
-use crate::config::Config;
+use crate::config::{Config, HeadInit};
 use crate::optim::Adam;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
@@ -13,6 +13,7 @@ use moa_core::device::DeviceSpec;
 use moa_core::image::{Interpolation, Preprocess, ResizeRule};
 use moa_core::model::{AdapterFolder, BackboneRef, Build, Card, Classifier, Training, initial};
 use moa_infer::exit::{note, usage};
+use moa_infer::predictor::zero_shot;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,7 +75,15 @@ impl Plan {
             device: &device,
         };
         let (classes, seed) = (data.dataset.classes.len(), config.train.seed);
-        let tensors = initial(&config.method, &backbone.config, classes, seed)?;
+        let mut tensors = initial(&config.method, &backbone.config, classes, seed)?;
+        if config.head.init == HeadInit::ZeroShot {
+            let (names, head) = (&data.dataset.classes, &config.head);
+            let file = Some(Path::new(&head.tokenizer)).filter(|path| *path != Path::new(""));
+            let template = std::slice::from_ref(&head.template);
+            let head = zero_shot(&backbone, names, template, file, &Device::Cpu);
+            let (weight, bias) = head.context("head.init = \"zero-shot\"")?.head()?;
+            tensors.extend([("head.weight".into(), weight), ("head.bias".into(), bias)]);
+        }
         let model = build.adapted(&tensors, config.head.dropout, true)?;
         let backbone = BackboneRef {
             spec: moa_infer::spec::recorded(&config.backbone.spec),

@@ -55,7 +55,7 @@ def from_transformers(root):
     simple = open_clip.SimpleTokenizer()
     vocab = {k.replace("<start_of_text>", "<|startoftext|>").replace("<end_of_text>", "<|endoftext|>"): v
              for k, v in simple.encoder.items()}
-    merges = [" ".join(pair) for pair in sorted(simple.bpe_ranks, key=simple.bpe_ranks.get)]
+    merges = sorted(simple.bpe_ranks, key=simple.bpe_ranks.get)
     tokenizer = transformers.CLIPTokenizer(vocab=vocab, merges=merges)
     tokenizer.save_pretrained(folder)
 
@@ -81,4 +81,5 @@ def main():
             ours.compare(f"zero-shot {folder.name}", found, call(ours.pixels(data, **norm)), tolerance=2e-3)
 
 
-main()
+if __name__ == "__main__":
+    main()

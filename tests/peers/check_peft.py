@@ -105,4 +105,5 @@ def main():
                     assert gap < 2e-4, (what, gap)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -46,4 +46,5 @@ def main():
             ours.compare(" ".join([method, *settings]), ours.predict(bins, adapter, data), logits)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -69,7 +69,7 @@ pub(super) fn adapted(
             w1.broadcast_mul(&w2)?.reshape((out, width))?
         }
     };
-    let mut adapted = (weight + (delta * scale)?)?;
+    let mut adapted = (weight + (delta * (module.times * scale))?)?;
     if config.has("dora") {
         let magnitude = tensors.take_flat(&name("lora_magnitude_vector"), [out, 1])?;
         let length = adapted.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;

@@ -49,7 +49,8 @@ pub(super) fn fold(
         let flat = weight.reshape((rows, weight.elem_count() / rows.max(1)))?;
         let (adapted, extra) = adapted(config, module, &flat, &mut tensors)?;
         changed.set(&module.weight, adapted.reshape(weight.dims())?);
-        if let Some(extra) = extra {
+        // PEFT does not add it in a fused attention.
+        if let Some(extra) = extra.filter(|_| !module.bias.ends_with("in_proj_bias")) {
             changed.set(&module.bias, (changed.get(&module.bias)? + extra)?);
         }
     }

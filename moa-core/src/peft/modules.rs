@@ -24,8 +24,11 @@ pub(super) struct Module {
     /// Its weight and bias in [`Names::pieces`].
     pub weight: String,
     pub bias: String,
-    /// Linear, or else a convolution.
+    /// Linear, or else a convolution or part of a fused attention.
     pub linear: bool,
+    /// How often PEFT adds the adapter: merging a fused attention, which its forward pass
+    /// does too, it adds the one of `out_proj` twice (`MultiheadAttention.merge`, 0.21.2).
+    pub times: f64,
 }
 
 /// The names of one layout, for one backbone.
@@ -85,13 +88,20 @@ impl Module {
         if let Some(block) = weight.strip_suffix(IN_PROJ) {
             let (path, weight) = (format!("{block}.attn"), weight.into());
             let bias = format!("{path}.in_proj_bias");
-            return Some(Self { key: path.clone(), path, weight, bias, linear: false });
+            return Some(Self { key: path.clone(), path, weight, bias, linear: false, times: 1.0 });
         }
         if let Some(block) = weight.strip_suffix(OUT_PROJ) {
             let path = format!("{block}.attn");
             let (key, bias) =
                 (format!("{path}.base_layer.out_proj"), format!("{path}.out_proj.bias"));
-            return Some(Self { path, key, weight: weight.into(), bias, linear: false });
+            return Some(Self {
+                path,
+                key,
+                weight: weight.into(),
+                bias,
+                linear: false,
+                times: 2.0,
+            });
         }
         let path = weight.strip_suffix(".weight")?;
         Some(Self::named(path, linear))
@@ -100,6 +110,6 @@ impl Module {
     /// A module whose tensors have its own name.
     pub(super) fn named(path: &str, linear: bool) -> Self {
         let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-        Self { path: path.into(), key: path.into(), weight, bias, linear }
+        Self { path: path.into(), key: path.into(), weight, bias, linear, times: 1.0 }
     }
 }

@@ -9,6 +9,7 @@
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
 //! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
+//! | [`zero_shot`] | classes from their names, with CLIP |
 //! | [`cli`] | the `moa-infer` program |
 
 #![forbid(unsafe_code)]
@@ -28,3 +29,4 @@ pub mod predictor;
 pub mod prefetch;
 pub mod spec;
 pub mod split;
+pub mod zero_shot;

@@ -5,18 +5,19 @@
 //! classifier, it becomes the adapter's head; CLIP layouts have none, so the
 //! head is written beside them as a `linear-probe` adapter in `head/`.
 
+mod config;
+
 use crate::foreign::Foreign;
 use crate::predictor::Predictor;
 use crate::spec::{is_peft, recorded};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
+use config::{edit, name_classes, preprocess};
 use moa_core::backbone::{Backbone, DiskTensor, HeadKind, Layout, RawTensor};
 use moa_core::files::{replace_dir, write_synced};
 use moa_core::method::Method;
-use moa_core::model::{AdapterFolder, Card};
-use serde_json::{Map, Value, json};
+use moa_core::model::AdapterFolder;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Writes the merged backbone to `out`.
@@ -175,64 +176,6 @@ fn write(path: &Path, tensors: &BTreeMap<String, DiskTensor>) -> Result<()> {
     }
     let metadata = [("format".to_string(), "pt".to_string())].into();
     Ok(write_synced(path, safetensors::serialize(views, Some(metadata))?)?)
-}
-
-fn edit(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let mut value: Value = serde_json::from_str(&text)?;
-    change(value.as_object_mut().context("not a JSON object")?);
-    Ok(write_synced(path, serde_json::to_string_pretty(&value)? + "\n")?)
-}
-
-fn name_classes(config: &mut Map<String, Value>, layout: Layout, classes: &[String]) {
-    let count = classes.len();
-    if layout == Layout::Timm {
-        config.insert("num_classes".into(), json!(count));
-        config.insert("label_names".into(), json!(classes));
-        for table in ["model_args", "pretrained_cfg"] {
-            if let Some(table) = config.get_mut(table).and_then(Value::as_object_mut) {
-                table.insert("num_classes".into(), json!(count));
-            }
-        }
-    } else {
-        let names = || classes.iter().enumerate();
-        let by_id: Map<_, _> = names().map(|(i, n)| (i.to_string(), json!(n))).collect();
-        let by_name: Map<_, _> = names().map(|(i, n)| (n.clone(), json!(i))).collect();
-        config.insert("id2label".into(), by_id.into());
-        config.insert("label2id".into(), by_name.into());
-    }
-}
-
-/// Makes the folder's own transform the adapter's: the whole image, squashed.
-fn preprocess(dir: &Path, layout: Layout, card: &Card) -> Result<()> {
-    let image = &card.preprocess;
-    match layout {
-        Layout::Timm => edit(&dir.join("config.json"), |config| {
-            if let Some(cfg) = config.get_mut("pretrained_cfg").and_then(Value::as_object_mut) {
-                cfg.insert("crop_mode".into(), json!("squash"));
-                cfg.insert("crop_pct".into(), json!(1.0));
-                cfg.insert("interpolation".into(), json!("bilinear"));
-            }
-        }),
-        Layout::OpenClip => edit(&dir.join("open_clip_config.json"), |config| {
-            if let Some(cfg) = config.get_mut("preprocess_cfg").and_then(Value::as_object_mut) {
-                cfg.insert("resize_mode".into(), json!("squash"));
-                cfg.insert("interpolation".into(), json!("bilinear"));
-            }
-        }),
-        _ => {
-            let path = dir.join("preprocessor_config.json");
-            if !path.is_file() {
-                return Ok(());
-            }
-            edit(&path, |config| {
-                config.insert("size".into(), json!({"height": image.height, "width": image.width}));
-                config.insert("do_center_crop".into(), json!(false));
-                config.insert("resample".into(), json!(2));
-                config.remove("crop_size");
-            })
-        }
-    }
 }
 
 /// The head as a `linear-probe` adapter on the merged backbone.

@@ -2,10 +2,11 @@
 
 use crate::foreign::Foreign;
 use crate::spec::{self, is_adapter, is_peft, open_backbone};
+use crate::zero_shot::zero_shot;
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
 use moa_core::backbone::{Backbone, VitConfig};
-use moa_core::clip::{TextConfig, TextTokenizer, ZeroShot};
+use moa_core::clip::ZeroShot;
 use moa_core::image::{Preprocess, Rgb};
 use moa_core::model::{AdapterFolder, Build, Card, Classifier};
 use moa_core::pass::Pass;
@@ -235,26 +236,6 @@ impl Predictor {
     pub fn transform(&self, image: &Rgb) -> Vec<f32> {
         self.preprocess.apply(image)
     }
-}
-
-/// Classes from their names; see [`Predictor::classify_by_names`].
-///
-/// # Errors
-/// If there is no text tower or no tokenizer.
-pub fn zero_shot(
-    backbone: &Backbone,
-    classes: &[String],
-    templates: &[String],
-    tokenizer: Option<&Path>,
-    device: &Device,
-) -> Result<ZeroShot> {
-    // Without a text tower no tokenizer is worth looking for.
-    TextConfig::of(backbone)?;
-    let tokenizer = match tokenizer {
-        Some(path) => TextTokenizer::open(path)?,
-        None => TextTokenizer::in_folder(backbone.path())?,
-    };
-    Ok(ZeroShot::new(backbone, &tokenizer, classes, templates, device)?)
 }
 
 const NO_HEAD: &str = "this backbone has no classification head; give an adapter, or the names of \

@@ -1,5 +1,6 @@
 //! CLIP's text side: tokenizer, text tower, classes from their names.
 
+mod block;
 mod config;
 mod tokenizer;
 mod tower;

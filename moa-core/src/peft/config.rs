@@ -72,6 +72,9 @@ const NO_EFFECT: &[&str] = &[
     "use_effective_conv2d",
 ];
 
+/// No layer is as wide.
+const MAX_RANK: f64 = (1 << 20) as f64;
+
 /// Keys that [`parse`] reads.
 const READ: &[&str] = &[
     "alpha",
@@ -154,6 +157,10 @@ pub(super) fn parse(file: &Path, map: &Map<String, Value>) -> Result<PeftConfig>
         targets: Targets::parse(&keys, &modules_to_save)?,
         biases,
     };
+    let ranks = config.rank_pattern.iter().map(|(_, r)| *r).chain([config.r as f64]);
+    if ranks.into_iter().any(|r| !(1.0..=MAX_RANK).contains(&r) || r.fract() != 0.0) {
+        return Err(keys.bad("r", "and `rank_pattern` must hold whole numbers from 1").into());
+    }
     Ok(config)
 }
 

@@ -177,6 +177,9 @@ impl Changed<'_> {
                 if piece.ours.starts_with("head.") {
                     whole.shape = self.new[name].dims().to_vec();
                 }
+                if whole.data.iter().any(|value| !value.is_finite()) {
+                    return Err(Error::NotFinite(name.clone()));
+                }
                 ours.insert(piece.ours.clone(), whole);
             }
         }

@@ -13,7 +13,7 @@ use moa_core::device::DeviceSpec;
 use moa_core::image::{Interpolation, Preprocess, ResizeRule};
 use moa_core::model::{AdapterFolder, BackboneRef, Build, Card, Classifier, Training, initial};
 use moa_infer::exit::{note, usage};
-use moa_infer::predictor::zero_shot;
+use moa_infer::zero_shot::zero_shot;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -10,12 +10,11 @@ __device__ inline void forward(T *result, float *lse, const T *qkv, Head head, f
   bool busy = own < head.queries;
   auto keys = head.part(qkv, 1), values = head.part(qkv, 2);
   auto fetch = [&](int key, int to) {
-    if (key >= head.n) return;
     keys.template fetch<STEP>(tiles.first[to], key);
     values.template fetch<STEP>(tiles.second[to], key);
     end_group();
   };
-  fetch(0, 0), fetch(STEP, 1);
+  first_tiles<STEP>(head.n, fetch);
   Operand q(head.part(qkv, 0), own);
   float top[M][2], sum[M][2] = {}, out[M][D / 8][4] = {};
   each_row([&](int m, int half, int) { top[m][half] = -INFINITY; });
@@ -44,15 +43,7 @@ __device__ inline void forward(T *result, float *lse, const T *qkv, Head head, f
     });
     add_times_steps(out, s, tiles.second[at], count);
   };
-  for (int key = 0, at = 0; key < head.n; key += STEP, at ^= 1) {
-    if (key + STEP < head.n) wait_groups<1>();
-    else wait_groups<0>();
-    __syncthreads();
-    if (busy && key + STEP <= head.n) step(STEP, at);
-    else if (busy) step(head.n - key, at);
-    __syncthreads();
-    fetch(key + 2 * STEP, at);
-  }
+  each_tile<STEP>(head.n, busy, fetch, step);
   if (!busy) return;
   each_row([&](int m, int half, int row) {
     sum[m][half] = group_sum(sum[m][half]);

@@ -173,6 +173,27 @@ template <class T, int COUNT> struct Tiles {
   T first[2][COUNT * STRIDE], second[2][COUNT * STRIDE];
 };
 
+// Calls step(count, at) for tile after tile of `all` rows: `count` of them are in tile `at`. Two
+// are always on their way: fetch(row, at) starts one and ends a group of copies.
+template <int STEP, class Fetch, class Step>
+__device__ inline void each_tile(int all, bool busy, Fetch fetch, Step step) {
+  for (int row = 0, at = 0; row < all; row += STEP, at ^= 1) {
+    if (row + STEP < all) wait_groups<1>();
+    else wait_groups<0>();
+    __syncthreads();
+    if (busy && row + STEP <= all) step(STEP, at);
+    else if (busy) step(all - row, at);
+    __syncthreads();
+    if (row + 2 * STEP < all) fetch(row + 2 * STEP, at);
+  }
+}
+
+// Starts the first two tiles.
+template <int STEP, class Fetch> __device__ inline void first_tiles(int all, Fetch fetch) {
+  fetch(0, 0);
+  if (STEP < all) fetch(STEP, 1);
+}
+
 // The kernel NAME for both types of half precision.
 #define HALF(NAME, ARGS, CALL)                                                                     \
   extern "C" __global__ void __launch_bounds__(THREADS) NAME##_f16 ARGS(__half) { CALL; }             \

@@ -19,12 +19,11 @@ __device__ inline void query_grad(T *dqkv, float *sums, const T *qkv, const T *r
   bool busy = own < head.queries;
   auto keys = head.part(qkv, 1), values = head.part(qkv, 2);
   auto fetch = [&](int key, int to) {
-    if (key >= head.n) return;
     keys.template fetch<STEP>(tiles.first[to], key);
     values.template fetch<STEP>(tiles.second[to], key);
     end_group();
   };
-  fetch(0, 0), fetch(STEP, 1);
+  first_tiles<STEP>(head.n, fetch);
   Operand d(head.result(grad), own);
   float norm[M][2], along[M][2] = {};
   {
@@ -55,15 +54,7 @@ __device__ inline void query_grad(T *dqkv, float *sums, const T *qkv, const T *r
     });
     add_times_steps(dq, p, tiles.first[at], count);
   };
-  for (int key = 0, at = 0; key < head.n; key += STEP, at ^= 1) {
-    if (key + STEP < head.n) wait_groups<1>();
-    else wait_groups<0>();
-    __syncthreads();
-    if (busy && key + STEP <= head.n) step(STEP, at);
-    else if (busy) step(head.n - key, at);
-    __syncthreads();
-    fetch(key + 2 * STEP, at);
-  }
+  each_tile<STEP>(head.n, busy, fetch, step);
   write(head.part(dqkv, 0), dq, own); // zeros for queries that were not asked
 }
 
@@ -81,7 +72,6 @@ __device__ inline void key_grad(T *dqkv, const T *qkv, const T *grad, const floa
   head.part(qkv, 1).template fetch<ROWS>(keys, blockIdx.x * ROWS);
   auto queries = head.part(qkv, 0), grads = head.result(grad);
   auto fetch = [&](int query, int to) {
-    if (query >= head.queries) return;
     queries.template fetch<STEP>(tiles.first[to], query);
     grads.template fetch<STEP>(tiles.second[to], query);
     end_group();
@@ -92,31 +82,23 @@ __device__ inline void key_grad(T *dqkv, const T *qkv, const T *grad, const floa
       along[to][threadIdx.x] = there ? head.of_queries(sums)[at] : 0.0f;
     }
   };
-  fetch(0, 0), fetch(STEP, 1);
+  first_tiles<STEP>(head.queries, fetch);
   Stored<T> k{keys, row}; // registers for them are wanting
   Operand v(head.part(qkv, 2), own);
   float dk[M][D / 8][4] = {}, dv[M][D / 8][4] = {}, base2 = scale * LOG2_E;
-  for (int query = 0, at = 0; query < head.queries; query += STEP, at ^= 1) {
-    if (query + STEP < head.queries) wait_groups<1>();
-    else wait_groups<0>();
-    __syncthreads();
-    if (busy) {
-      int count = min(STEP, head.queries - query);
-      float p[M][N][4], dp[M][N][4];
-      times_rows(p, k, tiles.first[at], count);
-      each<N>([&](int m, int j, int i) {
-        p[m][j][i] = power2(p[m][j][i] * base2 - norm[at][column_of(j, i)]);
-      });
-      add_times_steps(dv, p, tiles.second[at], count);
-      times_rows(dp, v, tiles.second[at], count);
-      each<N>([&](int m, int j, int i) {
-        p[m][j][i] *= (dp[m][j][i] - along[at][column_of(j, i)]) * scale;
-      });
-      add_times_steps(dk, p, tiles.first[at], count);
-    }
-    __syncthreads();
-    fetch(query + 2 * STEP, at);
-  }
+  each_tile<STEP>(head.queries, busy, fetch, [&](int count, int at) {
+    float p[M][N][4], dp[M][N][4];
+    times_rows(p, k, tiles.first[at], count);
+    each<N>([&](int m, int j, int i) {
+      p[m][j][i] = power2(p[m][j][i] * base2 - norm[at][column_of(j, i)]);
+    });
+    add_times_steps(dv, p, tiles.second[at], count);
+    times_rows(dp, v, tiles.second[at], count);
+    each<N>([&](int m, int j, int i) {
+      p[m][j][i] *= (dp[m][j][i] - along[at][column_of(j, i)]) * scale;
+    });
+    add_times_steps(dk, p, tiles.first[at], count);
+  });
   write(head.part(dqkv, 1), dk, own);
   write(head.part(dqkv, 2), dv, own);
 }

@@ -4,7 +4,32 @@
 use super::{Term, View};
 use std::ffi::c_int;
 
-/// `cblas_sgemm`, and the same for `f64`.
+macro_rules! declare {
+    ($($name:ident $float:ty),*) => {
+        unsafe extern "C" {$(
+            pub fn $name(
+                order: c_int,
+                trans_a: c_int,
+                trans_b: c_int,
+                m: c_int,
+                n: c_int,
+                k: c_int,
+                alpha: $float,
+                a: *const $float,
+                lda: c_int,
+                b: *const $float,
+                ldb: c_int,
+                beta: $float,
+                c: *mut $float,
+                ldc: c_int,
+            );
+        )*}
+    };
+}
+
+declare!(cblas_sgemm f32, cblas_dgemm f64);
+
+/// Either of them.
 pub type Gemm<T> = unsafe extern "C" fn(
     c_int,
     c_int,
@@ -21,41 +46,6 @@ pub type Gemm<T> = unsafe extern "C" fn(
     *mut T,
     c_int,
 );
-
-unsafe extern "C" {
-    pub fn cblas_sgemm(
-        order: c_int,
-        trans_a: c_int,
-        trans_b: c_int,
-        m: c_int,
-        n: c_int,
-        k: c_int,
-        alpha: f32,
-        a: *const f32,
-        lda: c_int,
-        b: *const f32,
-        ldb: c_int,
-        beta: f32,
-        c: *mut f32,
-        ldc: c_int,
-    );
-    pub fn cblas_dgemm(
-        order: c_int,
-        trans_a: c_int,
-        trans_b: c_int,
-        m: c_int,
-        n: c_int,
-        k: c_int,
-        alpha: f64,
-        a: *const f64,
-        lda: c_int,
-        b: *const f64,
-        ldb: c_int,
-        beta: f64,
-        c: *mut f64,
-        ldc: c_int,
-    );
-}
 
 const ROW_MAJOR: c_int = 101;
 const PLAIN: c_int = 111;

@@ -112,7 +112,7 @@ impl Fit {
         let (mut config, sources) = self.layers(saved).map_err(|e| usage(e.to_string()))?;
         // Whole paths, so that a run goes on from any folder.
         config.data.root = moa_infer::spec::whole(&config.data.root);
-        config.backbone.spec = moa_infer::spec::recorded(&config.backbone.spec);
+        config.backbone.spec = moa_infer::spec::recorded(&config.backbone.spec)?;
         if let Some(saved) = saved {
             saved::require_same(saved, &config).map_err(|e| usage(e.to_string()))?;
         }

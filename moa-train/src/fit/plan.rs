@@ -86,7 +86,7 @@ impl Plan {
         }
         let model = build.adapted(&tensors, config.head.dropout, true)?;
         let backbone = BackboneRef {
-            spec: moa_infer::spec::recorded(&config.backbone.spec),
+            spec: moa_infer::spec::recorded(&config.backbone.spec)?,
             sha256: backbone.sha256()?,
             layout: backbone.layout,
             vit: model.vit.config.clone(),

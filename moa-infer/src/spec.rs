@@ -111,7 +111,9 @@ pub fn pull_named(spec: &str) -> Result<Pulled> {
     };
     match hub {
         Place::Hub(hub) => pull_now(&hub),
-        Place::Tiny | Place::Folder => anyhow::bail!("{spec}: a folder here, not a name of the Hub"),
+        Place::Tiny | Place::Folder => {
+            anyhow::bail!("{spec}: a folder here, not a name of the Hub")
+        }
     }
 }
 

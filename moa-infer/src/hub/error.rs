@@ -20,13 +20,17 @@ pub enum HubError {
     )]
     Unreachable(String, String),
     /// Nothing may be asked, and the cache does not have it.
-    #[error("{0}: not whole in the cache, and HF_HUB_OFFLINE is set; `moa-infer pull {0}` while online")]
+    #[error(
+        "{0}: not whole in the cache, and HF_HUB_OFFLINE is set; `moa-infer pull {0}` while online"
+    )]
     NotCached(HubSpec),
     /// An answer that sends in circles, or somewhere unsafe.
     #[error("{0}: answered with a redirection that is not followed ({1})")]
     Redirect(String, String),
     /// 401.
-    #[error("the Hub refuses the token; make a new one in its settings and set HF_TOKEN, or run `hf auth login`")]
+    #[error(
+        "the Hub refuses the token; make a new one in its settings and set HF_TOKEN, or run `hf auth login`"
+    )]
     Token,
     /// There is no token, and one is needed.
     #[error("{0} needs a token of the Hub: set HF_TOKEN, or run `hf auth login`")]
@@ -74,6 +78,18 @@ pub enum HubError {
     /// A file in the cache is something else than its name says.
     #[error("{0}: {1} in the cache is damaged; `moa-infer pull {0}` while online mends it")]
     CacheDamaged(HubSpec, String),
+    /// A push to a repository that is not there.
+    #[error("{0}: no such repository of models; --create makes it")]
+    NotMade(RepoId),
+    /// 412: the head is not the one that a commit was planned on.
+    #[error("{0} got another commit meanwhile; nothing was pushed: look at it, then push again")]
+    Moved(RepoId),
+    /// A pull request of which nobody knows whether it is there.
+    #[error("{0}: the answer was lost; look among its pull requests before you push again")]
+    Lost(RepoId),
+    /// Of the storage.
+    #[error("{0}: upload through xet: {1} (HF_HUB_DISABLE_XET=1 does without)")]
+    Xet(RepoId, String),
     /// A file or folder on this machine.
     #[error("{}: {source}", path.display())]
     Io {

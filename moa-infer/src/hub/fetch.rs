@@ -57,7 +57,8 @@ impl Fetch<'_> {
             }
             fs::remove_file(&partial).map_err(HubError::io(&partial))?;
         }
-        let reason = format!("not the {} bytes of {:.12}...", self.file.size, self.file.digest.name());
+        let reason =
+            format!("not the {} bytes of {:.12}...", self.file.size, self.file.digest.name());
         Err(HubError::Damaged(self.spec.repo.clone(), self.file.path.clone(), reason))
     }
 
@@ -70,7 +71,8 @@ impl Fetch<'_> {
     fn transfer(&self, partial: &Path) -> Result<(), HubError> {
         let open = File::options().create(true).append(true).open(partial);
         let mut to = open.map_err(HubError::io(partial))?;
-        let size = |to: &File| Ok::<_, HubError>(to.metadata().map_err(HubError::io(partial))?.len());
+        let size =
+            |to: &File| Ok::<_, HubError>(to.metadata().map_err(HubError::io(partial))?.len());
         let mut progress = Progress::new(&self.file.path, self.file.size);
         let mut attempt = 1;
         loop {
@@ -123,13 +125,14 @@ impl Fetch<'_> {
         while have < size {
             let want = chunk.len().min((size - have) as usize);
             match response.read(&mut chunk[..want]) {
-                Ok(0) => return Ok(Err(Failed::Transport(format!("cut after {have} bytes")))),
-                Ok(n) => {
+                Ok(n) if n > 0 => {
                     to.write_all(&chunk[..n]).map_err(io())?;
                     have += n as u64;
                     progress.set(have);
                 }
-                Err(error) => return Ok(Err(Failed::Transport(error.to_string()))),
+                Ok(_) | Err(_) => {
+                    return Ok(Err(Failed::Transport(format!("cut after {have} bytes"))));
+                }
             }
         }
         to.sync_all().map_err(io())?;
@@ -139,7 +142,8 @@ impl Fetch<'_> {
     fn response(&self, have: u64) -> Result<Response, Failed> {
         let (owner, name) = self.spec.repo.parts();
         let parts = [owner, name, "resolve", self.spec.revision()];
-        let url = self.http.url(&parts.into_iter().chain(self.file.path.split('/')).collect::<Vec<_>>());
+        let url =
+            self.http.url(&parts.into_iter().chain(self.file.path.split('/')).collect::<Vec<_>>());
         let mut ask = Ask::get(url);
         if have > 0
             && let Ok(range) = HeaderValue::from_str(&format!("bytes={have}-"))

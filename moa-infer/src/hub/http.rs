@@ -39,6 +39,8 @@ pub struct Ask<'a> {
     pub body: Option<&'a dyn Fn() -> std::io::Result<Body>>,
     /// May be sent twice.
     pub again: bool,
+    /// Needs the token, whatever the settings say.
+    pub token: bool,
 }
 
 /// Why there is no answer, or not the wanted one.
@@ -46,6 +48,8 @@ pub struct Ask<'a> {
 pub enum Failed {
     /// A status that is no success: its `X-Error-Code`, and what it says.
     Status(StatusCode, Option<String>, String, Option<Duration>),
+    /// Nobody is there: no network, say.
+    Connect(String),
     /// No whole answer.
     Transport(String),
     /// A redirection that is not followed.
@@ -57,12 +61,19 @@ pub enum Failed {
 impl<'a> Ask<'a> {
     /// A GET.
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, again: true }
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            again: true,
+            token: false,
+        }
     }
 
     /// Another one, with a body.
     pub fn send(method: Method, url: Url, body: &'a dyn Fn() -> std::io::Result<Body>) -> Self {
-        Self { method, body: Some(body), ..Self::get(url) }
+        Self { method, body: Some(body), token: true, ..Self::get(url) }
     }
 }
 
@@ -107,7 +118,9 @@ impl Http {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            if attempt == ATTEMPTS || !ask.again || !self.wait(&failed, attempt) {
+            // Without a network nobody should wait for it.
+            let lost = matches!(failed, Failed::Connect(_));
+            if attempt == ATTEMPTS || !ask.again || lost || !self.wait(&failed, attempt) {
                 return Err(failed);
             }
             attempt += 1;
@@ -117,7 +130,7 @@ impl Http {
     /// Waits before attempt number `attempt + 1`; false if another would end the same.
     pub(super) fn wait(&self, failed: &Failed, attempt: u32) -> bool {
         let wanted = match failed {
-            Failed::Transport(_) => None,
+            Failed::Transport(_) | Failed::Connect(_) => None,
             Failed::Status(status, _, _, wanted) if is_passing(*status) => *wanted,
             _ => return false,
         };
@@ -127,7 +140,7 @@ impl Http {
         }
         let why = match failed {
             Failed::Status(status, ..) => status.to_string(),
-            Failed::Transport(reason) => reason.clone(),
+            Failed::Transport(reason) | Failed::Connect(reason) => reason.clone(),
             _ => String::new(),
         };
         note(format_args!("the Hub: {why}; again in {:.1} s", wait.as_secs_f64()));
@@ -148,7 +161,10 @@ impl Http {
             if let Some(body) = ask.body {
                 request = request.body(body().map_err(Failed::Body)?);
             }
-            let response = request.send().map_err(|e| Failed::Transport(words(&e)))?;
+            let response = request.send().map_err(|e| match e.is_connect() {
+                true => Failed::Connect(words(&e)),
+                false => Failed::Transport(words(&e)),
+            })?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
@@ -173,8 +189,8 @@ impl Http {
 
     /// Nobody else sees the token: not where a redirection leads, not where files are stored.
     fn gets_token(&self, url: &Url, ask: &Ask<'_>) -> bool {
-        let needed = self.settings.implicit_token || ask.method != Method::GET;
-        needed && url.origin() == self.settings.endpoint.origin()
+        (ask.token || self.settings.implicit_token)
+            && url.origin() == self.settings.endpoint.origin()
     }
 }
 

@@ -27,7 +27,10 @@ impl RepoId {
         let part = |part: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             let ends = |c: char| matches!(c, '-' | '.');
-            !part.is_empty() && part.chars().all(known) && !part.starts_with(ends) && !part.ends_with(ends)
+            !part.is_empty()
+                && part.chars().all(known)
+                && !part.starts_with(ends)
+                && !part.ends_with(ends)
         };
         let parts: Vec<_> = text.split('/').collect();
         parts.len() == 2
@@ -107,7 +110,8 @@ fn is_revision(text: &str) -> bool {
 
 /// True for the 40 hexadecimal digits of a commit.
 pub fn is_commit(revision: &str) -> bool {
-    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    revision.len() == 40
+        && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]

@@ -41,12 +41,35 @@ mod tests {
 
     #[test]
     fn only_plain_relative_names() {
-        for good in ["model.safetensors", "a/b/c.json", ".gitattributes", "ünï.txt", "con_fig", "com0"] {
+        for good in
+            ["model.safetensors", "a/b/c.json", ".gitattributes", "ünï.txt", "con_fig", "com0"]
+        {
             assert!(is_safe(good), "{good}");
         }
         for bad in [
-            "", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/", r"C:\x", "C:/x", r"a\b", "a\0b",
-            "a\nb", "nul", "NUL.txt", "a/COM1", "lpt9.json", "con .x", "x.", "x ", "a?b", "a*", "a<b", "a|b",
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a//b",
+            "./a",
+            "a/",
+            r"C:\x",
+            "C:/x",
+            r"a\b",
+            "a\0b",
+            "a\nb",
+            "nul",
+            "NUL.txt",
+            "a/COM1",
+            "lpt9.json",
+            "con .x",
+            "x.",
+            "x ",
+            "a?b",
+            "a*",
+            "a<b",
+            "a|b",
         ] {
             assert!(!is_safe(bad), "{bad:?}");
         }

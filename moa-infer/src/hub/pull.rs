@@ -62,7 +62,9 @@ impl Repository<'_> {
         for name in &selection.files {
             fetched += self.take_one(files, name)?;
         }
-        for name in indexed(&selection, &self.cached.snapshot(self.pinned.revision()), &self.pinned)? {
+        for name in
+            indexed(&selection, &self.cached.snapshot(self.pinned.revision()), &self.pinned)?
+        {
             fetched += self.take_one(files, &name)?;
         }
         Ok(fetched)
@@ -71,8 +73,7 @@ impl Repository<'_> {
     fn take_one(&self, files: &[RepoFile], name: &str) -> Result<u64, HubError> {
         let missing = || unusable(&self.pinned, Unusable::Missing(format!("there is no {name}")));
         let file = files.iter().find(|file| file.path == name).ok_or_else(missing)?;
-        let fetch =
-            Fetch { http: self.http, cached: &self.cached, spec: &self.pinned, file };
+        let fetch = Fetch { http: self.http, cached: &self.cached, spec: &self.pinned, file };
         let there = fetch.is_there()?;
         if !there {
             fetch.run()?;
@@ -88,7 +89,8 @@ fn cached(http: &Http, spec: &HubSpec) -> Result<Option<Pulled>, HubError> {
     let Some(commit) = cached.commit(spec) else { return Ok(None) };
     let folder = cached.snapshot(&commit);
     let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(None) };
-    let names: Vec<_> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    let names: Vec<_> =
+        entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
     let Ok(selection) = select(names.iter().map(String::as_str)) else { return Ok(None) };
     let shards = indexed(&selection, &folder, spec)?;
     if !shards.iter().all(|shard| folder.join(shard).is_file()) {

@@ -90,7 +90,9 @@ impl Http {
         let repo = || spec.repo.clone();
         let endpoint = || self.settings.endpoint.to_string();
         match failed {
-            Failed::Transport(reason) => HubError::Unreachable(endpoint(), reason),
+            Failed::Connect(reason) | Failed::Transport(reason) => {
+                HubError::Unreachable(endpoint(), reason)
+            }
             Failed::Redirect(reason) => HubError::Redirect(spec.to_string(), reason),
             Failed::Body(error) => HubError::Answer(spec.to_string(), error.to_string()),
             Failed::Status(status, code, message, _) => match (status.as_u16(), code.as_deref()) {

@@ -55,7 +55,8 @@ pub fn select<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Selection,
     let stems = [open_clip, Layout::Timm].map(Layout::weights_stem);
     let first = usize::from(!has(configs[0]));
     for stem in &stems[first..] {
-        let (whole, index) = (format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json"));
+        let (whole, index) =
+            (format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json"));
         let [a, b] = configs;
         if has(&whole) {
             return plain(of(&[a, b, &whole]));
@@ -109,22 +110,34 @@ mod tests {
         let ours = ["moa.json", "adapter_model.safetensors", "README.md", "config.json"];
         assert_eq!(files(&ours), ["moa.json", "adapter_model.safetensors"]);
         let peft = ["adapter_model.safetensors", "adapter_config.json", "labels.txt"];
-        assert_eq!(files(&peft), ["adapter_config.json", "adapter_model.safetensors", "labels.txt"]);
+        assert_eq!(
+            files(&peft),
+            ["adapter_config.json", "adapter_model.safetensors", "labels.txt"]
+        );
     }
 
     #[test]
     fn backbones_in_every_form() {
-        let hf = ["config.json", "model.safetensors", "preprocessor_config.json", "pytorch_model.bin"];
+        let hf =
+            ["config.json", "model.safetensors", "preprocessor_config.json", "pytorch_model.bin"];
         assert_eq!(files(&hf), ["config.json", "model.safetensors", "preprocessor_config.json"]);
         // LAION's repositories hold both; the weights are there once.
         let both = [
-            "config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors",
+            "config.json",
+            "model.safetensors",
+            "open_clip_config.json",
+            "open_clip_model.safetensors",
             "tokenizer.json",
         ];
-        let wanted =
-            ["open_clip_config.json", "config.json", "open_clip_model.safetensors", "tokenizer.json"];
+        let wanted = [
+            "open_clip_config.json",
+            "config.json",
+            "open_clip_model.safetensors",
+            "tokenizer.json",
+        ];
         assert_eq!(files(&both), wanted);
-        let sharded = select(["config.json", "model.safetensors.index.json", "a.safetensors"]).unwrap();
+        let sharded =
+            select(["config.json", "model.safetensors.index.json", "a.safetensors"]).unwrap();
         assert_eq!(sharded.index.as_deref(), Some("model.safetensors.index.json"));
     }
 
@@ -143,7 +156,9 @@ mod tests {
     fn an_index_names_files_of_its_folder() {
         let index = br#"{"metadata":{},"weight_map":{"a":"x.safetensors","b":"x.safetensors"}}"#;
         assert_eq!(shards(index).unwrap().into_iter().collect::<Vec<_>>(), ["x.safetensors"]);
-        for bad in [r#"{"weight_map":{"a":"../x.safetensors"}}"#, r#"{"weight_map":{"a":"x.bin"}}"#, "{"] {
+        for bad in
+            [r#"{"weight_map":{"a":"../x.safetensors"}}"#, r#"{"weight_map":{"a":"x.bin"}}"#, "{"]
+        {
             assert!(shards(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -112,7 +112,8 @@ mod tests {
     use super::*;
 
     fn of(variables: &[(&str, &str)]) -> Settings {
-        let find = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into());
+        let find =
+            |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into());
         Settings::of(find).unwrap()
     }
 

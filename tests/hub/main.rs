@@ -1,0 +1,11 @@
+//! The Hub: pulls and pushes against a server in this process, with everything that can
+//! go wrong on the way. `peers/run` has Python's client talk to the same server.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod faults;
+mod pull;
+mod serve;
+mod server;

@@ -26,6 +26,7 @@ pub mod config;
 pub mod fit;
 pub mod optim;
 pub mod protocol;
+pub mod push;
 pub mod random_backbone;
 pub mod report;
 pub mod study;

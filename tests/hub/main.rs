@@ -6,6 +6,8 @@ mod support;
 
 mod cli;
 mod faults;
+mod publish;
 mod pull;
+mod push;
 mod serve;
 mod server;

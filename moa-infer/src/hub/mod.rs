@@ -28,5 +28,5 @@ pub use http::{Ask, Failed, Http, json};
 pub use id::{HubSpec, MAIN, RepoId};
 pub use pull::{Pulled, pull};
 pub use push::{Content, Pushed, Target, Upload, push};
-pub use repo::RepoFile;
+pub use repo::{RepoFile, weights_sha256};
 pub use settings::{Settings, Token};

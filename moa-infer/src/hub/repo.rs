@@ -111,6 +111,18 @@ impl Http {
     }
 }
 
+/// The hash of a backbone's weights as an adapter remembers it
+/// ([`moa_core::backbone::Backbone::sha256`]), from the list of a repository's files. `None` if
+/// they are not in LFS, or several files that only an index tells apart.
+pub fn weights_sha256(files: &[RepoFile]) -> Option<String> {
+    let selection = super::select::select(files.iter().map(|file| file.path.as_str())).ok()?;
+    let weights = selection.files.iter().find(|name| name.ends_with(".safetensors"))?;
+    match &files.iter().find(|file| file.path == *weights)?.digest {
+        Digest::Sha256(hash) => Some(hash.clone()),
+        Digest::Git(_) => None,
+    }
+}
+
 impl Entry {
     fn checked(self, spec: &HubSpec) -> Result<RepoFile, HubError> {
         if !is_safe(&self.path) {

@@ -23,7 +23,6 @@ pub fn answer(state: &mut State, request: &Request) -> Response {
             lfs::batch(state, &format!("{owner}/{name}"), request)
         }
         ("POST", ["lfs", "verify"]) => lfs::verify(state, &request.json()),
-        ("POST", ["lfs", "complete", oid]) => lfs::complete(state, oid, &request.json()),
         (_, ["api", "models", owner, name, rest @ ..]) => {
             let id = format!("{owner}/{name}");
             match seen(state, &id, known.is_some()) {

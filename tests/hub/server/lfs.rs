@@ -30,7 +30,7 @@ pub fn batch(state: &State, id: &str, request: &Request) -> Response {
                 for n in 1..=size.div_ceil(state.part) {
                     header[format!("{n:05}")] = json!(format!("{}/objects/{oid}/{n}", state.store));
                 }
-                json!({"href": format!("{}/lfs/complete/{oid}", state.hub), "header": header})
+                json!({"href": format!("{}/complete/{oid}", state.store), "header": header})
             }
         };
         answer["actions"] =
@@ -52,7 +52,7 @@ pub fn verify(state: &State, body: &Value) -> Response {
 }
 
 /// Puts parts together.
-pub fn complete(state: &mut State, oid: &str, body: &Value) -> Response {
+fn complete(state: &mut State, oid: &str, body: &Value) -> Response {
     let parts = body["parts"].as_array().cloned().unwrap_or_default();
     let mut whole = Vec::new();
     for part in &parts {
@@ -76,6 +76,7 @@ pub fn store(state: &mut State, request: &Request) -> Response {
     }
     let parts = request.parts();
     match (request.method.as_str(), parts.as_slice()) {
+        ("POST", ["complete", oid]) => complete(state, oid, &request.json()),
         ("PUT", ["objects", oid]) => {
             if sha256(&request.body) != *oid {
                 return Response::error(400, "", "not the object of this name");

@@ -163,9 +163,10 @@ def race(run):
     shown(f"two pushers at once, twenty times: both commits {wins['both']}, one clear refusal {wins['one']}")
 
 
-wait_for_server()
-data = images(WORK / "data")
-caches_are_shared(python_pushes_we_pull())
-run = we_push_python_pulls(data)
-refusals(run)
-race(run)
+if __name__ == "__main__":
+    wait_for_server()
+    data = images(WORK / "data")
+    caches_are_shared(python_pushes_we_pull())
+    run = we_push_python_pulls(data)
+    refusals(run)
+    race(run)

@@ -76,6 +76,27 @@ fn predict_from_the_hub_then_offline() {
 }
 
 #[test]
+fn through_a_proxy() {
+    let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+    publish_tiny(&hub, "a/tiny");
+    hub.state().redirects = false; // the proxy is the only way to it
+    for (proxy, code) in [(hub.url.as_str(), 0), ("http://127.0.0.1:9", 1)] {
+        let env = [("HF_ENDPOINT", "http://hub.invalid"), ("HTTP_PROXY", proxy), ("NO_PROXY", "")];
+        let env = [&env[..], &[("http_proxy", proxy), ("no_proxy", "")]].concat();
+        ended(
+            &run(
+                "moa-infer",
+                &hub,
+                &dir.path().join(proxy.len().to_string()),
+                &env,
+                &["pull", "a/tiny"],
+            ),
+            code,
+        );
+    }
+}
+
+#[test]
 fn what_is_nowhere_is_one_line() {
     let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
     for (args, wanted) in [

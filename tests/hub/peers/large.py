@@ -50,6 +50,11 @@ def make(layout, size, folder):
             tf.Dinov2Model(tf.Dinov2Config(**sizes)).save_pretrained(folder)
         case "dinov2-registers":
             tf.Dinov2WithRegistersModel(tf.Dinov2WithRegistersConfig(**sizes)).save_pretrained(folder)
+    if layout.startswith("dinov2"):  # as in facebook/dinov2-base
+        mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        (folder / "preprocessor_config.json").write_text(json.dumps({
+            "do_resize": True, "size": {"shortest_edge": 256}, "resample": 3, "do_center_crop": True,
+            "crop_size": {"height": 224, "width": 224}, "do_normalize": True, "image_mean": mean, "image_std": std}))
 
 
 if sys.argv[1] == "--make":  # in a process of its own: a child's peak memory is at least its parent's

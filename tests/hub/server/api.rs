@@ -15,6 +15,11 @@ pub fn answer(state: &mut State, request: &Request) -> Response {
     match (request.method.as_str(), parts.as_slice()) {
         ("GET", ["api", "whoami-v2"]) => Response::json(200, &whoami(known.is_some())),
         ("POST", ["api", "repos", "create"]) => create(state, &request.json()),
+        // For tests/hub/peers: what a file is called in xet.
+        ("POST", ["test", "xet", sha256, xet]) => {
+            state.xet.insert((*sha256).into(), (*xet).into());
+            Response::json(200, &json!({}))
+        }
         ("POST", ["api", "validate-yaml"]) => {
             Response::json(200, &json!({"errors": [], "warnings": []}))
         }
@@ -98,6 +103,16 @@ fn of_repo(state: &mut State, id: &str, rest: &[&str], request: &Request) -> Res
                 (Some((hash, files)), _) => Response::json(200, &info(id, hash, files)),
             }
         }
+        ("GET", ["xet-write-token" | "xet-read-token", _]) => match &state.cas {
+            Some(cas) => Response::json(
+                200,
+                &json!({"accessToken": "x", "exp": 4_000_000_000u64, "casUrl": cas}),
+            )
+            .with("X-Xet-Cas-Url", cas)
+            .with("X-Xet-Access-Token", "x")
+            .with("X-Xet-Token-Expiration", "4000000000"),
+            None => Response::error(404, "", "no xet here"),
+        },
         ("GET", []) => match state.repos[id].at("main") {
             Some((hash, files)) => Response::json(200, &info(id, hash, files)),
             None => Response::error(404, "RevisionNotFound", "Invalid rev id"),

@@ -51,15 +51,22 @@ pub fn commit(state: &mut State, id: &str, revision: &str, request: &Request) ->
                     let message = format!("{path} was declared lfs and came inline");
                     return Response::error(400, "", &message);
                 }
-                files.insert(path, Blob { bytes, is_lfs: false });
+                files.insert(path, Blob { bytes, ..Blob::default() });
             }
             Some("lfsFile") => {
-                let object = value["oid"].as_str().and_then(|oid| state.objects.get(oid));
+                let oid = value["oid"].as_str().unwrap_or_default();
+                if state.cas.is_some() {
+                    let size = value["size"].as_u64().unwrap_or(0) as usize;
+                    let xet = Some((oid.to_owned(), size));
+                    files.insert(path, Blob { is_lfs: true, xet, ..Blob::default() });
+                    continue;
+                }
+                let object = state.objects.get(oid);
                 let Some(bytes) = object.cloned() else {
                     let message = "LFS pointer pointed to a file that does not exist";
                     return Response::error(400, "", message);
                 };
-                files.insert(path, Blob { bytes, is_lfs: true });
+                files.insert(path, Blob { bytes, is_lfs: true, xet: None });
             }
             Some("deletedFile") => drop(files.remove(&path)),
             _ => return Response::error(400, "", "an unknown line"),

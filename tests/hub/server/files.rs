@@ -7,7 +7,7 @@ use serde_json::json;
 /// A page of the list.
 pub fn tree(files: &Files, hub: &str, request: &Request, page: usize) -> Response {
     let entry = |(path, blob): (&String, &super::Blob)| {
-        let size = blob.bytes.len();
+        let size = blob.size();
         match blob.is_lfs {
             true => json!({
                 "type": "file", "path": path, "size": size,
@@ -38,6 +38,9 @@ pub fn resolve(state: &State, id: &str, revision: &str, path: &str, request: &Re
         return Response::error(404, "EntryNotFound", "Entry not found")
             .with("X-Repo-Commit", hash);
     };
+    if let Some((sha256, size)) = &blob.xet {
+        return in_xet(state, id, sha256, *size, request).with("X-Repo-Commit", hash);
+    }
     if blob.is_lfs && state.redirects {
         return Response::bytes(302, Vec::new())
             .with("Location", format!("{}/objects/{}", state.store, blob.hash()))
@@ -48,6 +51,28 @@ pub fn resolve(state: &State, id: &str, revision: &str, path: &str, request: &Re
     part(&blob.bytes, request)
         .with("X-Repo-Commit", hash)
         .with("ETag", format!("\"{}\"", blob.hash()))
+}
+
+/// A file whose bytes are in xet: where, for clients that speak it, else the bytes.
+fn in_xet(state: &State, id: &str, sha256: &str, size: usize, request: &Request) -> Response {
+    let (Some(cas), Some(xet)) = (&state.cas, state.xet.get(sha256)) else {
+        return Response::error(404, "", "not in xet");
+    };
+    let route = format!("{}/api/models/{id}/xet-read-token/main", state.hub);
+    let body = match request.method.as_str() {
+        "HEAD" => Vec::new(),
+        _ => super::wire::get(&format!("{cas}/simulation/files/{xet}/data")),
+    };
+    let response = match request.method.as_str() {
+        "HEAD" => Response { length: Some(size), ..Response::bytes(200, body) },
+        _ => part(&body, request),
+    };
+    response
+        .with("X-Xet-Hash", xet)
+        .with("X-Xet-Refresh-Route", &route)
+        .with("X-Linked-Etag", format!("\"{sha256}\""))
+        .with("ETag", format!("\"{sha256}\""))
+        .with("X-Linked-Size", size.to_string())
 }
 
 /// The whole, or what `Range` asks for.

@@ -12,6 +12,9 @@ pub fn batch(state: &State, id: &str, request: &Request) -> Response {
         return Response::error(404, "RepoNotFound", "Repository not found");
     }
     let body = request.json();
+    if state.cas.is_some() {
+        return Response::json(200, &json!({"transfer": "xet", "objects": body["objects"]}));
+    }
     let offers =
         |kind: &str| body["transfers"].as_array().is_some_and(|all| all.iter().any(|t| t == kind));
     let objects = body["objects"].as_array().cloned().unwrap_or_default();

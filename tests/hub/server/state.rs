@@ -8,16 +8,28 @@ use std::collections::BTreeMap;
 const LFS: usize = 10 << 10;
 
 /// A file of a commit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Blob {
     pub bytes: Vec<u8>,
     pub is_lfs: bool,
+    /// sha256 and size of a file whose bytes are in xet.
+    pub xet: Option<(String, usize)>,
 }
 
 impl Blob {
     /// The hash that it goes by.
     pub fn hash(&self) -> String {
+        if let Some((sha256, _)) = &self.xet {
+            return sha256.clone();
+        }
         if self.is_lfs { sha256(&self.bytes) } else { git_blob(&self.bytes) }
+    }
+}
+
+impl Blob {
+    /// In bytes.
+    pub fn size(&self) -> usize {
+        self.xet.as_ref().map_or(self.bytes.len(), |(_, size)| *size)
     }
 }
 
@@ -71,6 +83,10 @@ pub struct State {
     pub part: usize,
     /// Pages of the list of files are this long.
     pub page: usize,
+    /// Address of xet's storage: large files go there.
+    pub cas: Option<String>,
+    /// Names of files in xet, by their sha256.
+    pub xet: BTreeMap<String, String>,
 }
 
 impl State {
@@ -86,6 +102,8 @@ impl State {
             redirects: true,
             part: 1 << 20,
             page: 3,
+            cas: None,
+            xet: BTreeMap::new(),
         }
     }
 
@@ -98,7 +116,7 @@ impl State {
     pub fn publish(&mut self, repo: &str, files: Vec<(String, Vec<u8>)>) -> String {
         let blob = |(name, bytes): (String, Vec<u8>)| {
             let is_lfs = Self::is_lfs(&name, bytes.len());
-            (name, Blob { bytes, is_lfs })
+            (name, Blob { bytes, is_lfs, xet: None })
         };
         let files = files.into_iter().map(blob).collect();
         self.repos.entry(repo.into()).or_default().commit("main", files)

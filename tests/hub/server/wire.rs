@@ -38,6 +38,11 @@ impl Request {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
+        // A proxy gets the whole address.
+        let target = match target.strip_prefix("http://") {
+            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => target,
+        };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let path = path.split('/').skip(1).map(decoded).collect();
         let (method, query) = (method.into(), query.into());
@@ -125,6 +130,19 @@ impl Response {
         to.flush()?;
         Ok(is_head || (cut == self.body.len() && length == cut))
     }
+}
+
+/// The body of an answer of another server of this machine.
+pub fn get(url: &str) -> Vec<u8> {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut stream = TcpStream::connect(host).unwrap();
+    // HTTP/1.0: no chunks.
+    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+    answer.split_off(head)
 }
 
 fn line(from: &mut impl BufRead) -> io::Result<String> {

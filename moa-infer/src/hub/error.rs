@@ -15,7 +15,7 @@ pub enum HubError {
     NoHome,
     /// No answer.
     #[error(
-        "{0} cannot be reached ({1}); check the network and HTTPS_PROXY, or use what is cached with \
+        "{0} cannot be reached, or gives no whole answer ({1}); check the network and HTTPS_PROXY, or use what is cached with \
          HF_HUB_OFFLINE=1"
     )]
     Unreachable(String, String),

@@ -70,7 +70,7 @@ impl Work<'_> {
         let (owner, name) = self.target.repo.parts();
         let git = format!("{name}.git");
         let url = self.http.url(&[owner, &git, "info", "lfs", "objects", "batch"]);
-        let batch: Batch = self.lfs(url, &body)?;
+        let batch: Batch = self.lfs(url, &body, json)?;
         match batch.transfer.as_deref() {
             Some("xet") => return Ok(false),
             None | Some("basic" | "multipart") => {}
@@ -110,7 +110,7 @@ impl Work<'_> {
         }
         let Some(verify) = &actions.verify else { return Ok(()) };
         let body = object!({"oid": file.digest.name(), "size": file.size});
-        self.lfs::<Value>(verify.href.clone(), &body).map(drop)
+        self.lfs(verify.href.clone(), &body, |_| Ok(()))
     }
 
     fn parts(
@@ -133,7 +133,7 @@ impl Work<'_> {
             parts.push(object!({"partNumber": number, "etag": etag}));
         }
         let body = object!({"oid": file.digest.name(), "parts": parts});
-        self.lfs::<Value>(complete.clone(), &body).map(drop)
+        self.lfs(complete.clone(), &body, |_| Ok(()))
     }
 
     /// Puts `len` bytes from `from`; returns the tag of what arrived.
@@ -160,16 +160,16 @@ impl Work<'_> {
     }
 
     /// A request in LFS's own format.
-    fn lfs<T: serde::de::DeserializeOwned>(&self, url: Url, body: &Value) -> Result<T, HubError> {
+    fn lfs<T>(
+        &self,
+        url: Url,
+        body: &Value,
+        read: impl Fn(Response) -> Result<T, Failed>,
+    ) -> Result<T, HubError> {
         let text = body.to_string();
         let make = || Ok(Body::from(text.clone()));
         let mut ask = Ask::send(Method::POST, url, &make);
         ask.headers = HeaderMap::from_iter([(ACCEPT, LFS), (CONTENT_TYPE, LFS)]);
-        // Some answer with nothing.
-        let read = |response: Response| match response.content_length() {
-            Some(0) => serde_json::from_str("{}").map_err(|e| Failed::Transport(e.to_string())),
-            _ => json(response),
-        };
         self.http.send(&ask, read).map_err(|e| self.error(e))
     }
 

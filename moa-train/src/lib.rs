@@ -30,5 +30,6 @@ pub mod push;
 pub mod random_backbone;
 pub mod report;
 pub mod study;
+pub mod swad;
 pub mod synth;
 pub mod tiny;

@@ -47,7 +47,7 @@ fn push_a_run_then_predict_by_its_name() {
         let state = hub.state();
         assert!(state.repos["me/adapter"].private);
         let files = &state.repos["me/adapter"].at("main").unwrap().1;
-        let text = |name: &str| String::from_utf8(files[name].bytes.clone()).unwrap();
+        let text = |name: &str| String::from_utf8(files[name].bytes.to_vec()).unwrap();
         assert!(text("moa.json").contains(&format!("a/tiny@{commit}")));
         let card = text("README.md");
         for part in [

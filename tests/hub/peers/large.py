@@ -104,4 +104,6 @@ for size in SIZES:
         cells.append(timed("moa-infer", "predict", adapter, data / "day/dark/0.png", home=home))
         shutil.rmtree(home)
         shutil.rmtree(run)
+        for repo in (base, adapter):
+            api.delete_repo(repo)
         print(f"{layout + ' ' + size:22} {weights:7.0f} | " + " | ".join(f"{cell:>15}" for cell in cells), flush=True)

@@ -20,6 +20,15 @@ pub fn answer(state: &mut State, request: &Request) -> Response {
             state.xet.insert((*sha256).into(), (*xet).into());
             Response::json(200, &json!({}))
         }
+        ("DELETE", ["api", "repos", "delete"]) => {
+            let body = request.json();
+            let owner = body["organization"].as_str().unwrap_or(USER);
+            state.repos.remove(&format!("{owner}/{}", body["name"].as_str().unwrap_or_default()));
+            let State { repos, objects, .. } = state;
+            let blobs = repos.values().flat_map(|r| &r.commits).flat_map(|(_, f)| f.values());
+            objects.retain(|hash, _| blobs.clone().any(|blob| blob.hash == *hash));
+            Response::json(200, &json!({}))
+        }
         ("POST", ["api", "validate-yaml"]) => {
             Response::json(200, &json!({"errors": [], "warnings": []}))
         }

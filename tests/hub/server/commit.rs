@@ -14,7 +14,7 @@ pub fn preupload(state: &State, id: &str, revision: &str, request: &Request) -> 
     let answer = |file: &Value| {
         let (path, size) = (file["path"].as_str().unwrap_or_default(), file["size"].as_u64());
         let mode = if State::is_lfs(path, size.unwrap_or(0) as usize) { "lfs" } else { "regular" };
-        let oid = files.get(path).map(Blob::hash);
+        let oid = files.get(path).map(|blob| blob.hash.clone());
         json!({"path": path, "uploadMode": mode, "shouldIgnore": path == "ignored.log", "oid": oid})
     };
     let body = request.json();
@@ -51,14 +51,13 @@ pub fn commit(state: &mut State, id: &str, revision: &str, request: &Request) ->
                     let message = format!("{path} was declared lfs and came inline");
                     return Response::error(400, "", &message);
                 }
-                files.insert(path, Blob { bytes, ..Blob::default() });
+                files.insert(path, Blob::regular(bytes));
             }
             Some("lfsFile") => {
                 let oid = value["oid"].as_str().unwrap_or_default();
                 if state.cas.is_some() {
                     let size = value["size"].as_u64().unwrap_or(0) as usize;
-                    let xet = Some((oid.to_owned(), size));
-                    files.insert(path, Blob { is_lfs: true, xet, ..Blob::default() });
+                    files.insert(path, Blob::xet(oid, size));
                     continue;
                 }
                 let object = state.objects.get(oid);
@@ -66,7 +65,7 @@ pub fn commit(state: &mut State, id: &str, revision: &str, request: &Request) ->
                     let message = "LFS pointer pointed to a file that does not exist";
                     return Response::error(400, "", message);
                 };
-                files.insert(path, Blob { bytes, is_lfs: true, xet: None });
+                files.insert(path, Blob::lfs(oid, bytes));
             }
             Some("deletedFile") => drop(files.remove(&path)),
             _ => return Response::error(400, "", "an unknown line"),

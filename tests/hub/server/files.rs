@@ -7,14 +7,14 @@ use serde_json::json;
 /// A page of the list.
 pub fn tree(files: &Files, hub: &str, request: &Request, page: usize) -> Response {
     let entry = |(path, blob): (&String, &super::Blob)| {
-        let size = blob.size();
+        let size = blob.size;
         match blob.is_lfs {
             true => json!({
                 "type": "file", "path": path, "size": size,
                 "oid": moa_infer::hub::git_blob(path.as_bytes()), // of the pointer
-                "lfs": {"oid": blob.hash(), "size": size, "pointerSize": 134}
+                "lfs": {"oid": blob.hash, "size": size, "pointerSize": 134}
             }),
-            false => json!({"type": "file", "path": path, "size": size, "oid": blob.hash()}),
+            false => json!({"type": "file", "path": path, "size": size, "oid": blob.hash}),
         }
     };
     let cursor = request.query.split('&').find_map(|pair| pair.strip_prefix("cursor="));
@@ -38,19 +38,19 @@ pub fn resolve(state: &State, id: &str, revision: &str, path: &str, request: &Re
         return Response::error(404, "EntryNotFound", "Entry not found")
             .with("X-Repo-Commit", hash);
     };
-    if let Some((sha256, size)) = &blob.xet {
-        return in_xet(state, id, sha256, *size, request).with("X-Repo-Commit", hash);
+    if blob.is_xet {
+        return in_xet(state, id, &blob.hash, blob.size, request).with("X-Repo-Commit", hash);
     }
     if blob.is_lfs && state.redirects {
         return Response::bytes(302, Vec::new())
-            .with("Location", format!("{}/objects/{}", state.store, blob.hash()))
+            .with("Location", format!("{}/objects/{}", state.store, blob.hash))
             .with("X-Repo-Commit", hash)
-            .with("X-Linked-Etag", format!("\"{}\"", blob.hash()))
-            .with("X-Linked-Size", blob.bytes.len().to_string());
+            .with("X-Linked-Etag", format!("\"{}\"", blob.hash))
+            .with("X-Linked-Size", blob.size.to_string());
     }
     part(&blob.bytes, request)
         .with("X-Repo-Commit", hash)
-        .with("ETag", format!("\"{}\"", blob.hash()))
+        .with("ETag", format!("\"{}\"", blob.hash))
 }
 
 /// A file whose bytes are in xet: where, for clients that speak it, else the bytes.

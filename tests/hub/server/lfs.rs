@@ -47,7 +47,7 @@ pub fn batch(state: &State, id: &str, request: &Request) -> Response {
 
 /// Whether an object arrived.
 pub fn verify(state: &State, body: &Value) -> Response {
-    let size = body["oid"].as_str().and_then(|oid| state.objects.get(oid)).map(Vec::len);
+    let size = body["oid"].as_str().and_then(|oid| state.objects.get(oid)).map(|bytes| bytes.len());
     match size == body["size"].as_u64().map(|size| size as usize) && size.is_some() {
         true => Response::json(200, &json!({})),
         false => Response::error(404, "", "the object is not there"),
@@ -68,7 +68,8 @@ fn complete(state: &mut State, oid: &str, body: &Value) -> Response {
     if sha256(&whole) != oid {
         return Response::error(400, "", "the parts are not the object");
     }
-    state.objects.insert(oid.into(), whole);
+    state.parts.retain(|(of, _), _| of != oid);
+    state.objects.insert(oid.into(), whole.into());
     Response::json(200, &json!({}))
 }
 
@@ -84,7 +85,7 @@ pub fn store(state: &mut State, request: &Request) -> Response {
             if sha256(&request.body) != *oid {
                 return Response::error(400, "", "not the object of this name");
             }
-            state.objects.insert((*oid).into(), request.body.clone());
+            state.objects.insert((*oid).into(), request.body.clone().into());
             Response::bytes(200, Vec::new())
         }
         ("PUT", ["objects", oid, number]) => {
@@ -96,7 +97,7 @@ pub fn store(state: &mut State, request: &Request) -> Response {
         ("GET" | "HEAD", ["objects", oid]) => {
             let mut files =
                 state.repos.values().flat_map(|repo| &repo.commits).flat_map(|c| c.1.values());
-            let found = files.find(|blob| blob.is_lfs && blob.hash() == *oid);
+            let found = files.find(|blob| blob.is_lfs && blob.hash == *oid);
             match found.map(|blob| &blob.bytes).or_else(|| state.objects.get(*oid)) {
                 Some(bytes) => part(bytes, request).with("ETag", format!("\"{oid}\"")),
                 None => Response::error(404, "", "no such object"),

@@ -3,33 +3,37 @@
 use super::Fault;
 use moa_infer::hub::{git_blob, sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Files of this size and above are stored by LFS, and all safetensors.
 const LFS: usize = 10 << 10;
 
 /// A file of a commit.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Blob {
-    pub bytes: Vec<u8>,
-    pub is_lfs: bool,
-    /// sha256 and size of a file whose bytes are in xet.
-    pub xet: Option<(String, usize)>,
-}
-
-impl Blob {
+    /// Shared with the commits after it; nothing if they are in xet.
+    pub bytes: Arc<Vec<u8>>,
     /// The hash that it goes by.
-    pub fn hash(&self) -> String {
-        if let Some((sha256, _)) = &self.xet {
-            return sha256.clone();
-        }
-        if self.is_lfs { sha256(&self.bytes) } else { git_blob(&self.bytes) }
-    }
+    pub hash: String,
+    pub size: usize,
+    pub is_lfs: bool,
+    pub is_xet: bool,
 }
 
 impl Blob {
-    /// In bytes.
-    pub fn size(&self) -> usize {
-        self.xet.as_ref().map_or(self.bytes.len(), |(_, size)| *size)
+    pub fn regular(bytes: Vec<u8>) -> Self {
+        let (hash, size) = (git_blob(&bytes), bytes.len());
+        Self { bytes: bytes.into(), hash, size, is_lfs: false, is_xet: false }
+    }
+
+    pub fn lfs(hash: &str, bytes: Arc<Vec<u8>>) -> Self {
+        let (hash, size) = (hash.into(), bytes.len());
+        Self { bytes, hash, size, is_lfs: true, is_xet: false }
+    }
+
+    pub fn xet(hash: &str, size: usize) -> Self {
+        let bytes = Arc::default();
+        Self { bytes, hash: hash.into(), size, is_lfs: true, is_xet: true }
     }
 }
 
@@ -56,7 +60,7 @@ impl Repo {
     /// One more commit, the new head of `revision`.
     pub fn commit(&mut self, revision: &str, files: Files) -> String {
         let names: Vec<_> =
-            files.iter().map(|(name, blob)| format!("{name} {}", blob.hash())).collect();
+            files.iter().map(|(name, blob)| format!("{name} {}", blob.hash)).collect();
         let text = format!("{revision} {} {}", self.commits.len(), names.join(" "));
         let hash = git_blob(text.as_bytes());
         self.refs.insert(revision.into(), self.commits.len());
@@ -71,7 +75,7 @@ pub struct State {
     pub store: String,
     pub repos: BTreeMap<String, Repo>,
     /// LFS objects by hash.
-    pub objects: BTreeMap<String, Vec<u8>>,
+    pub objects: BTreeMap<String, Arc<Vec<u8>>>,
     /// Parts of objects that are being uploaded, by hash and number.
     pub parts: BTreeMap<(String, usize), Vec<u8>>,
     pub faults: Vec<Fault>,
@@ -115,8 +119,11 @@ impl State {
     /// Files as a commit of the main branch.
     pub fn publish(&mut self, repo: &str, files: Vec<(String, Vec<u8>)>) -> String {
         let blob = |(name, bytes): (String, Vec<u8>)| {
-            let is_lfs = Self::is_lfs(&name, bytes.len());
-            (name, Blob { bytes, is_lfs, xet: None })
+            let blob = match Self::is_lfs(&name, bytes.len()) {
+                true => Blob::lfs(&sha256(&bytes), bytes.into()),
+                false => Blob::regular(bytes),
+            };
+            (name, blob)
         };
         let files = files.into_iter().map(blob).collect();
         self.repos.entry(repo.into()).or_default().commit("main", files)

@@ -55,11 +55,13 @@ pub fn require_same(saved: &Path, config: &Config) -> Result<()> {
             if FREE.contains(&name.as_str()) || table == "checkpoint" {
                 continue;
             }
-            let before = old.get(table).and_then(|t| t.get(key));
+            // A key that is younger than the run had its default's effect.
+            let of = |t: &toml::Table| t.get(table).and_then(|t| t.get(key)).cloned();
+            let before = of(&old).or_else(|| of(&super::keys::defaults()));
             anyhow::ensure!(
-                before == Some(value),
+                before.as_ref() == Some(value),
                 "{name} was {} and is now {value}: a resumed run keeps its configuration",
-                before.map_or("not set".into(), ToString::to_string)
+                before.map_or("not set".into(), |value| value.to_string())
             );
         }
     }

@@ -6,7 +6,7 @@ use super::record::{record, summary};
 use super::run::Run;
 use super::signals::StopFlag;
 use crate::protocol::results::{RESULTS_FILE, append_record};
-use crate::swad::{SwadRule, Tensors};
+use crate::swad::{FOLDER, SwadRule, Tensors};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use moa_core::files::replace_dir;
@@ -15,9 +15,6 @@ use moa_infer::exit::note;
 use moa_infer::predictor::Predictor;
 use serde_json::json;
 use std::time::Instant;
-
-/// Folder of the averaged adapter.
-const FOLDER: &str = "swad";
 
 /// What trains, as it is now.
 pub fn weights(model: &Classifier) -> Tensors {

@@ -9,6 +9,9 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Folder of the average inside that of its run.
+pub const FOLDER: &str = "swad";
+
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 

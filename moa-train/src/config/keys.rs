@@ -3,7 +3,11 @@
 
 /// Key, default as TOML (empty if there is none), meaning.
 pub const KEYS: &[(&str, &str, &str)] = &[
-    ("backbone.spec", "", "backbone: a name (`list backbones`) or a folder (--backbone)"),
+    (
+        "backbone.spec",
+        "",
+        "backbone: a folder, a name (`list backbones`) or owner/name[@revision] of the Hub (--backbone)",
+    ),
     (
         "method.name",
         "\"paper/kadaptation-moa\"",

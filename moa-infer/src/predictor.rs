@@ -52,7 +52,10 @@ impl Predictor {
         if !is_adapter(path) {
             let spec = path.to_string_lossy();
             if !path.exists() && spec != spec::TINY {
-                anyhow::bail!("{spec}: no such adapter folder, backbone folder or backbone name");
+                let hint = spec::below_a_folder(path).unwrap_or_default();
+                anyhow::bail!(
+                    "{spec}: no such adapter folder, backbone folder or backbone name{hint}"
+                );
             }
             return Self::plain(open_backbone(&spec)?, device);
         }

@@ -1,7 +1,7 @@
 //! Finding the backbone that a user names.
 
 use crate::exit::usage;
-use crate::hub::{Http, HubSpec, Pulled, Settings, pull};
+use crate::hub::{Http, HubError, HubSpec, MAIN, Pulled, Settings, pull};
 use anyhow::{Context, Result};
 use moa_core::backbone::{Backbone, registry};
 use moa_core::peft::PEFT_CONFIG_FILE;
@@ -55,16 +55,25 @@ fn place(spec: &str) -> Result<Place> {
     }
     let names = registry::names().into_iter().chain([TINY]);
     let hint = match moa_core::suggest::nearest(spec, names) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "`moa-train list backbones` names the known ones".into(),
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => below_a_folder(path)
+            .unwrap_or_else(|| "; `moa-train list backbones` names the known ones".into()),
     };
-    anyhow::bail!("{spec}: no such backbone folder or name; {hint}");
+    anyhow::bail!("{spec}: no such backbone folder or name{hint}");
 }
 
-/// A path that is not there as a repository; below a folder that is there it is a mistake.
+/// A path that is not there as a repository. Below a folder that is there it is rather a mistake,
+/// unless it has a revision, as no folder does.
 fn on_hub(path: &Path) -> Option<HubSpec> {
     let below = path.parent().is_some_and(Path::exists);
-    path.to_str().filter(|_| !below)?.parse().ok()
+    let hub: HubSpec = path.to_str()?.parse().ok()?;
+    (hub.revision.is_some() || !below).then_some(hub)
+}
+
+/// How to mean the Hub by a path that [`on_hub`] takes for a mistake.
+pub(crate) fn below_a_folder(path: &Path) -> Option<String> {
+    let hub: HubSpec = path.to_str()?.parse().ok()?;
+    Some(format!("; on the Hub it is `{hub}@{MAIN}`")).filter(|_| hub.revision.is_none())
 }
 
 /// The folder of an adapter or a backbone: a path that is there, or pulled from the Hub. What
@@ -97,7 +106,17 @@ fn pulled(name: &str, spec: &HubSpec) -> Result<Pulled> {
 }
 
 fn pull_now(spec: &HubSpec) -> Result<Pulled> {
-    Ok(pull(&Http::new(Settings::from_env()?)?, spec)?)
+    pull(&Http::new(Settings::from_env()?)?, spec).map_err(|error| match &error {
+        HubError::NoRepo(repo) => {
+            let known = registry::names().into_iter().filter_map(|name| registry::find(name).ok());
+            let repos: Vec<String> = known.map(|known| known.repo).collect();
+            match moa_core::suggest::nearest(&repo.to_string(), &repos) {
+                Some(near) => anyhow::anyhow!("{error}; did you mean `{near}`?"),
+                None => error.into(),
+            }
+        }
+        _ => error.into(),
+    })
 }
 
 /// Pulls what a name of `models/` or `owner/name[@revision]` means.
@@ -126,7 +145,8 @@ pub fn needed_by(folder: &Path) -> Option<String> {
     } else {
         return None;
     };
-    matches!(place(&spec), Ok(Place::Hub(_))).then_some(spec)
+    let is_here = spec == TINY || Path::new(&spec).exists();
+    (!is_here && (is_known(&spec) || spec.parse::<HubSpec>().is_ok())).then_some(spec)
 }
 
 /// The backbone inside the program: a small ViT pretrained on drawings; see
@@ -171,6 +191,16 @@ pub fn recorded(spec: &str) -> Result<String> {
         Ok(Place::Hub(hub)) => Ok(pulled(spec, &hub)?.pinned.to_string()),
         // What is nothing is said when it is opened.
         Ok(Place::Folder) | Err(_) => Ok(whole(spec)),
+    }
+}
+
+/// What a run has recorded, if `spec` is the same repository and names no other commit: a run
+/// goes on with the commit that it began with, wherever the branch is now.
+pub fn still_recorded(spec: &str, recorded: &str) -> Option<String> {
+    let before: HubSpec = recorded.parse().ok()?;
+    match place(spec) {
+        Ok(Place::Hub(hub)) if hub.repo == before.repo && !hub.is_pinned() => Some(recorded.into()),
+        _ => None,
     }
 }
 

@@ -31,10 +31,15 @@ pub fn publish_tiny(hub: &TestHub, repo: &str) -> String {
 
 /// A short run with that backbone; the folder of the adapter.
 pub fn fit(hub: &TestHub, home: &Path, out: &Path) -> std::path::PathBuf {
+    fit_with(hub, home, out, &[])
+}
+
+fn fit_with(hub: &TestHub, home: &Path, out: &Path, more: &[&str]) -> std::path::PathBuf {
     let (data, out_text) = (drawings().to_str().unwrap(), out.to_str().unwrap());
     let mut args = vec!["fit", "--data", data, "--test-env", "sketch", "--backbone", "a/tiny"];
     args.extend(["--method", "lora", "--out", out_text, "--device", "cpu"]);
     args.extend(["--set", "train.batch_per_env=4", "--set", "train.steps=2"]);
+    args.extend(more);
     ended(&run("moa-train", hub, home, &[], &args), 0);
     out.join("best")
 }
@@ -52,6 +57,8 @@ fn predict_from_the_hub_then_offline() {
     let adapter = hub.publish("me/adapter", &files);
     // The backbone moves on; the adapter knows its commit.
     hub.publish("a/tiny", &[("config.json", b"{}"), ("model.safetensors", b"other")]);
+    // So does the run, by the same command.
+    fit_with(&hub, &dir.path().join("one"), &dir.path().join("run"), &["--resume"]);
 
     let image = drawings().join("photo");
     let (home, image) = (dir.path().join("two"), image.to_str().unwrap());
@@ -73,6 +80,24 @@ fn predict_from_the_hub_then_offline() {
     assert!(lines.contains(&format!("a/tiny@{commit}\t")), "{lines}");
     let env = [("HF_HUB_OFFLINE", "1")];
     ended(&run("moa-infer", &hub, &home, &env, &["predict", "me/adapter", image]), 0);
+}
+
+#[test]
+fn adapters_in_a_circle_end() {
+    let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+    for (repo, base) in [("me/one", "me/two"), ("me/two", "me/one")] {
+        let config = format!(
+            r#"{{"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":["qkv"],"base_model_name_or_path":"{base}"}}"#
+        );
+        // No tensors: eight bytes of length, and a header.
+        let empty = [&2u64.to_le_bytes()[..], b"{}"].concat();
+        let files: [(&str, &[u8]); 2] =
+            [("adapter_config.json", config.as_bytes()), ("adapter_model.safetensors", &empty)];
+        hub.publish(repo, &files);
+    }
+    let pulled = run("moa-infer", &hub, dir.path(), &[], &["pull", "me/one"]);
+    let lines = stdout(&pulled);
+    assert!(lines.lines().count() <= 2, "{lines}");
 }
 
 #[test]
@@ -109,7 +134,14 @@ fn what_is_nowhere_is_one_line() {
             "me/none@v1: no such folder here: me/none: no such repository",
         ),
         (["inspect", "me/none", "--json"], "me/none: no such folder here"),
-        (["predict", "tests/none", "x.png"], "tests/none: no such adapter folder"),
+        // Below a folder that is there; then named so that only the Hub can be meant.
+        (
+            ["predict", "tests/none", "x.png"],
+            "tests/none: no such adapter folder, backbone folder or backbone name; on the Hub it is \
+             `tests/none@main`",
+        ),
+        (["predict", "tests/none@main", "x.png"], "tests/none: no such repository"),
+        (["predict", "facebook/dinov2-bsae", "x.png"], "did you mean `facebook/dinov2-base`?"),
         (["pull", "none", "me/none"], "`none` is no repository of the Hub"),
     ] {
         let output = run("moa-infer", &hub, dir.path(), &[], &args);

@@ -105,6 +105,33 @@ fn hostile_names_are_refused() {
 }
 
 #[test]
+fn names_that_some_systems_lack_do_no_harm() {
+    let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+    backbone(&hub, "a/b");
+    let (log, asks) = ("logs/2026-11-26 12:30:00.txt", "what?.png");
+    hub.publish("a/b", &[("config.json", b"{}"), (WEIGHTS, b"w"), (log, b"x"), (asks, b"x")]);
+    let folder = try_pull(&settings(&hub, dir.path()), "a/b").unwrap().folder;
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
+}
+
+#[test]
+fn a_list_that_lies_about_sizes() {
+    for (size, wanted) in [("1099511627776", "more than is read"), ("-1", "cannot be used")] {
+        let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+        backbone(&hub, "a/b");
+        let file = |path: &str, size: &str| {
+            let oid = "0".repeat(40);
+            format!(r#"{{"type":"file","path":"{path}","size":{size},"oid":"{oid}"}}"#)
+        };
+        let list = format!("[{},{}]", file("config.json", size), file(WEIGHTS, "5"));
+        hub.fault("GET /api/models/a/b/tree", 1, Kind::Body(list.into_bytes()));
+        let error = try_pull(&settings(&hub, dir.path()), "a/b").unwrap_err().to_string();
+        assert!(error.contains(wanted) && !error.contains('\n'), "{error}");
+        assert_eq!(hub.state().count("GET /a/b/resolve"), 0);
+    }
+}
+
+#[test]
 fn the_token_stays_with_the_hub() {
     let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
     backbone(&hub, "a/b");
@@ -113,6 +140,33 @@ fn the_token_stays_with_the_hub() {
     let (hubs, stores): (Vec<_>, Vec<_>) = state.log.iter().partition(|(is_hub, ..)| *is_hub);
     assert!(hubs.iter().all(|(.., token)| *token) && !stores.is_empty());
     assert!(!stores.iter().any(|(.., token)| *token));
+}
+
+#[test]
+fn while_the_hub_is_down_the_cache_serves() {
+    let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+    backbone(&hub, "a/b");
+    let settings = settings(&hub, dir.path());
+    let folder = try_pull(&settings, "a/b").unwrap().folder;
+    let files: [(&str, &[u8]); 2] = [("config.json", b"{\"new\": 1}"), (WEIGHTS, &weights(50_000))];
+    hub.publish("a/b", &files);
+    for (path, kind) in [
+        ("GET /api/models/a/b/revision", Kind::Status(503, None)),
+        ("GET /api/models/a/b/revision", Kind::Status(429, Some(9_999))),
+        ("GET /api/models/a/b/tree", Kind::Status(500, None)),
+        ("GET /objects", Kind::Cut(0)),
+    ] {
+        hub.fault(path, 1000, kind.clone());
+        let pulled = try_pull(&settings, "a/b").unwrap_or_else(|e| panic!("{path} {kind:?}: {e}"));
+        assert_eq!(pulled.folder, folder, "{path} {kind:?}");
+        assert_eq!(fs::read(folder.join(WEIGHTS)).unwrap(), weights(100_000));
+        hub.state().faults.clear();
+    }
+    // What is wrong with the request itself is still said.
+    hub.fault("GET /api/models/a/b/revision", 1000, Kind::Status(403, None));
+    assert!(matches!(try_pull(&settings, "a/b"), Err(HubError::Forbidden(..))));
+    hub.state().faults.clear();
+    assert_ne!(try_pull(&settings, "a/b").unwrap().folder, folder);
 }
 
 #[test]

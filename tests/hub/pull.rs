@@ -1,6 +1,6 @@
 //! Pulling: what is taken, where it is put, and how it is used again.
 
-use super::server::TestHub;
+use super::server::{Kind, TestHub};
 use moa_infer::hub::{Http, HubError, Pulled, Settings, Token, pull};
 use std::fs;
 use std::path::Path;
@@ -148,6 +148,52 @@ fn damage_in_the_cache_is_found_and_mended() {
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
     }
+}
+
+/// Where xet is, `huggingface_hub` 2.x keeps a blob under xet's hash, for all repositories, and
+/// a link to it under the hash that it is known by.
+#[test]
+#[cfg(unix)]
+fn blobs_that_python_shares_are_checked_by_their_own_hash() {
+    let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+    backbone(&hub, "a/b");
+    let mut settings = settings(&hub, dir.path());
+    let folder = try_pull(&settings, "a/b").unwrap().folder;
+    let blob = fs::canonicalize(folder.join(WEIGHTS)).unwrap();
+    let xet = "5e".repeat(32);
+    let shared = dir.path().join("blobs/5e").join(&xet);
+    fs::create_dir_all(shared.parent().unwrap()).unwrap();
+    fs::rename(&blob, &shared).unwrap();
+    std::os::unix::fs::symlink(format!("../../blobs/5e/{xet}"), &blob).unwrap();
+    settings.offline = true;
+    assert_eq!(try_pull(&settings, "a/b").unwrap().folder, folder);
+    fs::write(&shared, b"other").unwrap();
+    assert!(matches!(try_pull(&settings, "a/b"), Err(HubError::CacheDamaged(..))));
+    settings.offline = false;
+    assert_eq!(try_pull(&settings, "a/b").unwrap().fetched, 100_000);
+    assert_eq!(fs::read(folder.join(WEIGHTS)).unwrap(), weights(100_000));
+}
+
+#[test]
+fn what_is_not_whole_is_not_taken() {
+    let (hub, dir) = (TestHub::start(), tempfile::tempdir().unwrap());
+    let files: [(&str, &[u8]); 3] =
+        [("config.json", b"{}"), (WEIGHTS, &weights(20_000)), ("preprocessor_config.json", b"[]")];
+    let commit = hub.publish("a/b", &files);
+    let mut settings = settings(&hub, dir.path());
+    let spec = format!("a/b@{commit}");
+    // Ends in the middle; that the weights came last does not make it whole.
+    hub.fault("preprocessor_config.json", 1000, Kind::Status(404, None));
+    try_pull(&settings, &spec).unwrap_err();
+    settings.offline = true;
+    assert!(matches!(try_pull(&settings, &spec), Err(HubError::NotCached(_))));
+    hub.state().faults.clear();
+    settings.offline = false;
+    let folder = try_pull(&settings, &spec).unwrap().folder;
+    settings.offline = true;
+    assert_eq!(try_pull(&settings, &spec).unwrap().folder, folder);
+    fs::remove_file(fs::canonicalize(folder.join("config.json")).unwrap()).unwrap();
+    assert!(matches!(try_pull(&settings, &spec), Err(HubError::NotCached(_))));
 }
 
 #[test]

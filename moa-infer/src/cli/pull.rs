@@ -1,8 +1,9 @@
 //! `moa-infer pull`
 
-use crate::spec::pull_named;
+use crate::spec::{needed_by, pull_named};
 use anyhow::Result;
 use std::io::Write;
+use std::path::PathBuf;
 
 /// Fetch adapters and backbones from the Hub, for use without network
 ///
@@ -19,13 +20,18 @@ pub struct Pull {
 
 impl Pull {
     pub fn run(self) -> Result<()> {
-        let mut specs = self.specs;
-        specs.reverse();
-        while let Some(spec) = specs.pop() {
-            let pulled = pull_named(&spec)?;
-            writeln!(std::io::stdout(), "{}\t{}", pulled.pinned, pulled.folder.display())?;
-            specs.extend(crate::spec::needed_by(&pulled.folder));
+        for spec in &self.specs {
+            let adapter = one(spec)?;
+            if let Some(backbone) = needed_by(&adapter) {
+                one(&backbone)?;
+            }
         }
         Ok(())
     }
+}
+
+fn one(spec: &str) -> Result<PathBuf> {
+    let pulled = pull_named(spec)?;
+    writeln!(std::io::stdout(), "{}\t{}", pulled.pinned, pulled.folder.display())?;
+    Ok(pulled.folder)
 }

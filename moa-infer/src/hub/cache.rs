@@ -3,6 +3,7 @@
 
 use super::id::is_commit;
 use super::{Digest, HubError, HubSpec, RepoId, Settings};
+use crate::exit::note;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,9 @@ impl Cached {
             return Ok(());
         }
         let path = self.folder.join("refs").join(revision);
+        if fs::read_to_string(&path).is_ok_and(|text| text == commit) {
+            return Ok(()); // a cache that is only read needs no more
+        }
         make_parent(&path)?;
         // Renamed, so that nobody reads half of it.
         let own = path.with_file_name(format!(".{}.{}", commit, std::process::id()));
@@ -67,7 +71,10 @@ impl Cached {
         make_parent(&path)?;
         let file = File::options().create(true).append(true).open(&path);
         let file = file.map_err(HubError::io(&path))?;
-        file.lock().map_err(HubError::io(&path))?;
+        if file.try_lock().is_err() {
+            note(format_args!("waiting for another process that fetches {:.12}...", digest.name()));
+            file.lock().map_err(HubError::io(&path))?;
+        }
         Ok(file)
     }
 
@@ -80,7 +87,9 @@ impl Cached {
         make_parent(&pointer)?;
         let up = "../".repeat(2 + path.matches('/').count());
         let target = format!("{up}blobs/{}", digest.name());
-        if fs::read_link(&pointer).is_ok_and(|to| to == Path::new(&target)) {
+        let is_link = fs::read_link(&pointer).is_ok_and(|to| to == Path::new(&target));
+        // A copy, where there are no links, that is still whole.
+        if is_link || (!cfg!(unix) && digest.fits(&pointer).unwrap_or(false)) {
             return Ok(());
         }
         match fs::remove_file(&pointer) {

@@ -1,6 +1,7 @@
 //! What can go wrong with the Hub, in one line each.
 
 use super::{HubSpec, RepoId};
+use reqwest::StatusCode;
 use std::path::PathBuf;
 
 /// An error of the Hub, or on the way to it.
@@ -32,6 +33,11 @@ pub enum HubError {
         "the Hub refuses the token; make a new one in its settings and set HF_TOKEN, or run `hf auth login`"
     )]
     Token,
+    /// Not even something that can be sent.
+    #[error(
+        "HF_TOKEN, or the file of `hf auth login`, holds what no token has: spaces, lines or accents"
+    )]
+    NotAToken,
     /// There is no token, and one is needed.
     #[error("{0} needs a token of the Hub: set HF_TOKEN, or run `hf auth login`")]
     NoToken(String),
@@ -108,6 +114,17 @@ fn after(message: &str) -> String {
 }
 
 impl HubError {
+    /// True if it may be gone later, and is not about what was asked for.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(..) => true,
+            Self::Status { status, .. } => {
+                StatusCode::from_u16(*status).is_ok_and(super::retry::is_passing)
+            }
+            _ => false,
+        }
+    }
+
     /// For `map_err` of what is done with a file.
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -1,9 +1,8 @@
 //! Requests: repeated where that helps, and with the token to the Hub alone.
 
-use super::{HubError, Settings};
-use crate::exit::note;
+use super::{HubError, Settings, retry};
 use reqwest::blocking::{Body, Client, Response};
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -14,8 +13,10 @@ use url::Url;
 pub(super) const ATTEMPTS: u32 = 5;
 /// Redirections that are followed.
 const REDIRECTS: usize = 5;
-/// The longest wait that a server may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How long the Hub may be silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes a second of the slowest connection that is worth an upload.
+const SLOWEST: u64 = 32 << 10;
 /// Largest answer that is read as a whole.
 const LARGEST: u64 = 64 << 20;
 
@@ -37,6 +38,8 @@ pub struct Ask<'a> {
     pub headers: HeaderMap,
     /// What is sent.
     pub body: Option<&'a dyn Fn() -> std::io::Result<Body>>,
+    /// Its bytes, about: a large one may take long.
+    pub bytes: u64,
     /// May be sent twice.
     pub again: bool,
     /// Needs the token, whatever the settings say.
@@ -54,6 +57,8 @@ pub enum Failed {
     Transport(String),
     /// A redirection that is not followed.
     Redirect(String),
+    /// A whole answer, of another kind than was asked for.
+    Answer(String),
     /// What was to be sent cannot be read.
     Body(std::io::Error),
 }
@@ -66,6 +71,7 @@ impl<'a> Ask<'a> {
             url,
             headers: HeaderMap::new(),
             body: None,
+            bytes: 0,
             again: true,
             token: false,
         }
@@ -87,8 +93,8 @@ impl Http {
             .user_agent(concat!("moa/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))
-            // Of one read, not of a whole file.
-            .timeout(Duration::from_secs(60))
+            // Of one read of an answer, not of all of it.
+            .timeout(PATIENCE)
             .build()
             .map_err(|e| HubError::Client(words(&e)))?;
         Ok(Self { client, settings })
@@ -127,27 +133,6 @@ impl Http {
         }
     }
 
-    /// Waits before attempt number `attempt + 1`; false if another would end the same.
-    pub(super) fn wait(&self, failed: &Failed, attempt: u32) -> bool {
-        let wanted = match failed {
-            Failed::Transport(_) | Failed::Connect(_) => None,
-            Failed::Status(status, _, _, wanted) if is_passing(*status) => *wanted,
-            _ => return false,
-        };
-        let wait = wanted.unwrap_or(self.settings.pause * 2u32.pow(attempt - 1));
-        if wait > LONGEST_WAIT {
-            return false;
-        }
-        let why = match failed {
-            Failed::Status(status, ..) => status.to_string(),
-            Failed::Transport(reason) | Failed::Connect(reason) => reason.clone(),
-            _ => String::new(),
-        };
-        note(format_args!("the Hub: {why}; again in {:.1} s", wait.as_secs_f64()));
-        std::thread::sleep(wait);
-        true
-    }
-
     /// Sends once, and follows redirections.
     pub(super) fn once(&self, ask: &Ask<'_>) -> Result<Response, Failed> {
         let mut url = ask.url.clone();
@@ -159,6 +144,7 @@ impl Http {
                 request = request.header(AUTHORIZATION, format!("Bearer {}", token.secret()));
             }
             if let Some(body) = ask.body {
+                request = request.timeout(patience(ask.bytes));
                 request = request.body(body().map_err(Failed::Body)?);
             }
             let response = request.send().map_err(|e| match e.is_connect() {
@@ -197,23 +183,28 @@ impl Http {
 /// A JSON answer, of a size that fits in memory.
 ///
 /// # Errors
-/// A text, if it is none.
+/// If it is none, or not of this kind.
 pub fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failed> {
     let mut bytes = Vec::new();
     let read = response.take(LARGEST).read_to_end(&mut bytes);
     read.map_err(|e| Failed::Transport(e.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|e| Failed::Transport(format!("no whole JSON: {e}")))
+    serde_json::from_slice(&bytes).map_err(|e| match e.is_data() {
+        true => Failed::Answer(e.to_string()),
+        // Cut, or the page of somebody in between.
+        false => Failed::Transport(format!("no whole JSON: {e}")),
+    })
 }
 
-/// These may be gone a moment later: as in `huggingface_hub`'s `http_backoff`.
-fn is_passing(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+/// How long a request may take whose body has so many bytes: the client's own limit is of the
+/// request with all of its body.
+fn patience(bytes: u64) -> Duration {
+    PATIENCE + Duration::from_secs(bytes / SLOWEST)
 }
 
 fn refusal(response: Response) -> Failed {
     let (status, headers) = (response.status(), response.headers().clone());
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(String::from);
-    let wait = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+    let wait = retry::wanted(status, &headers);
     let message = header("x-error-message").or_else(|| {
         let mut text = String::new();
         response.take(1 << 16).read_to_string(&mut text).ok()?;
@@ -223,7 +214,7 @@ fn refusal(response: Response) -> Failed {
     let message = message.unwrap_or_default();
     let line: String = message.lines().next().unwrap_or_default().chars().take(200).collect();
     let shown = line.chars().filter(|c| !c.is_control()).collect();
-    Failed::Status(status, header("x-error-code"), shown, wait.map(Duration::from_secs))
+    Failed::Status(status, header("x-error-code"), shown, wait)
 }
 
 /// The innermost cause, without the address: it may hold a signature.
@@ -236,5 +227,16 @@ fn words(error: &reqwest::Error) -> String {
         e if e.is_timeout() => "no answer in time".into(),
         e if e.is_builder() => "the request cannot be made".into(),
         _ => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_uploads_may_take_long() {
+        assert_eq!(patience(0), PATIENCE);
+        assert_eq!(patience(345 << 20), PATIENCE + Duration::from_secs(345 * 32));
     }
 }

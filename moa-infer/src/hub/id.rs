@@ -76,6 +76,11 @@ impl HubSpec {
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(MAIN)
     }
+
+    /// True if the revision is a commit, which is the same for ever.
+    pub fn is_pinned(&self) -> bool {
+        self.revision.as_deref().is_some_and(is_commit)
+    }
 }
 
 impl fmt::Display for HubSpec {

@@ -19,6 +19,7 @@ mod progress;
 mod pull;
 mod push;
 mod repo;
+mod retry;
 mod select;
 mod settings;
 

@@ -20,8 +20,11 @@ pub struct Pulled {
     pub fetched: u64,
 }
 
-/// Fetches what is missing, checks everything, and returns the folder. Without network, or
-/// if none may be used, what the cache has.
+/// Largest file beside the weights, in bytes: they are read as a whole.
+const LARGEST: u64 = 64 << 20;
+
+/// Fetches what is missing, checks everything, and returns the folder. Without network or while
+/// the Hub is down, or if nothing may be asked, what the cache has.
 ///
 /// # Errors
 /// If something cannot be had whole.
@@ -29,16 +32,20 @@ pub fn pull(http: &Http, spec: &HubSpec) -> Result<Pulled, HubError> {
     if http.settings.offline {
         return cached(http, spec)?.ok_or_else(|| HubError::NotCached(spec.clone()));
     }
-    let commit = match http.commit_of(spec) {
-        Err(error @ HubError::Unreachable(..)) => {
+    match from_hub(http, spec) {
+        Err(error) if error.is_passing() => {
             let found = cached(http, spec)?;
-            if found.is_some() {
-                note(format_args!("{error}; {spec} is taken from the cache"));
+            if let Some(Pulled { pinned, .. }) = &found {
+                note(format_args!("{error}; {pinned} is taken from the cache"));
             }
-            return found.ok_or(error);
+            found.ok_or(error)
         }
-        commit => commit?,
-    };
+        done => done,
+    }
+}
+
+fn from_hub(http: &Http, spec: &HubSpec) -> Result<Pulled, HubError> {
+    let commit = http.commit_of(spec)?;
     let pinned = HubSpec { repo: spec.repo.clone(), revision: Some(commit.clone()) };
     let repository = Repository { http, cached: Cached::new(&http.settings, &spec.repo), pinned };
     let fetched = repository.take(&http.files_of(&spec.repo, &commit)?)?;
@@ -73,6 +80,10 @@ impl Repository<'_> {
     fn take_one(&self, files: &[RepoFile], name: &str) -> Result<u64, HubError> {
         let missing = || unusable(&self.pinned, Unusable::Missing(format!("there is no {name}")));
         let file = files.iter().find(|file| file.path == name).ok_or_else(missing)?;
+        if file.size > LARGEST && !name.ends_with(".safetensors") {
+            let reason = format!("{name} has {} bytes, more than is read", file.size);
+            return Err(HubError::Answer(self.pinned.to_string(), reason));
+        }
         let fetch = Fetch { http: self.http, cached: &self.cached, spec: &self.pinned, file };
         let there = fetch.is_there()?;
         if !there {
@@ -92,8 +103,12 @@ fn cached(http: &Http, spec: &HubSpec) -> Result<Option<Pulled>, HubError> {
     let names: Vec<_> =
         entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
     let Ok(selection) = select(names.iter().map(String::as_str)) else { return Ok(None) };
+    let is_there = |name: &String| folder.join(name).is_file();
+    if !selection.files.iter().all(is_there) {
+        return Ok(None);
+    }
     let shards = indexed(&selection, &folder, spec)?;
-    if !shards.iter().all(|shard| folder.join(shard).is_file()) {
+    if !shards.iter().all(is_there) {
         return Ok(None);
     }
     for name in selection.files.iter().chain(&shards) {
@@ -115,11 +130,12 @@ fn indexed(selection: &Selection, folder: &Path, spec: &HubSpec) -> Result<Vec<S
 }
 
 /// Whether a file of a snapshot is what its blob's name says. A copy, as Python makes
-/// where there are no links, has no such name.
+/// where there are no links, has no such name. Of several links in a row the first counts:
+/// Python shares blobs among repositories under xet's hash.
 fn is_sound(path: &Path) -> Result<bool, HubError> {
-    let real = std::fs::canonicalize(path).map_err(HubError::io(path))?;
-    match real.file_name().and_then(|name| Digest::of_name(name.to_str()?)) {
-        Some(digest) => digest.fits(&real),
+    let blob = std::fs::read_link(path).ok();
+    match blob.and_then(|blob| Digest::of_name(blob.file_name()?.to_str()?)) {
+        Some(digest) => digest.fits(path),
         None => Ok(true),
     }
 }

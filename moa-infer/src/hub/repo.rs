@@ -2,7 +2,7 @@
 
 use super::http::{Ask, Failed, Http, json};
 use super::id::is_commit;
-use super::names::is_safe;
+use super::names::{is_inside, is_safe};
 use super::{Digest, HubError, HubSpec, RepoId};
 use reqwest::header::{HeaderMap, LINK};
 use serde::Deserialize;
@@ -75,7 +75,7 @@ impl Http {
             let (entries, next) =
                 self.send(&Ask::get(url), read).map_err(|e| self.about(&spec, e))?;
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
-                files.push(entry.checked(&spec)?);
+                files.extend(entry.checked(&spec)?);
             }
             match next {
                 Some(next) => url = next,
@@ -93,6 +93,7 @@ impl Http {
             Failed::Connect(reason) | Failed::Transport(reason) => {
                 HubError::Unreachable(endpoint(), reason)
             }
+            Failed::Answer(reason) => HubError::Answer(spec.to_string(), reason),
             Failed::Redirect(reason) => HubError::Redirect(spec.to_string(), reason),
             Failed::Body(error) => HubError::Answer(spec.to_string(), error.to_string()),
             Failed::Status(status, code, message, _) => match (status.as_u16(), code.as_deref()) {
@@ -124,9 +125,13 @@ pub fn weights_sha256(files: &[RepoFile]) -> Option<String> {
 }
 
 impl Entry {
-    fn checked(self, spec: &HubSpec) -> Result<RepoFile, HubError> {
-        if !is_safe(&self.path) {
+    /// Nothing for a name that only some systems have: nothing of ours is called like that.
+    fn checked(self, spec: &HubSpec) -> Result<Option<RepoFile>, HubError> {
+        if !is_inside(&self.path) {
             return Err(HubError::Name(spec.repo.clone(), self.path));
+        }
+        if !is_safe(&self.path) {
+            return Ok(None);
         }
         let (size, oid, len) = match self.lfs {
             Some(lfs) => (lfs.size, lfs.oid, 64),
@@ -134,7 +139,7 @@ impl Entry {
         };
         let digest = Digest::of_name(&oid).filter(|_| oid.len() == len);
         let bad = || HubError::Answer(spec.to_string(), format!("{} has no hash", self.path));
-        Ok(RepoFile { digest: digest.ok_or_else(bad)?, path: self.path, size })
+        Ok(Some(RepoFile { digest: digest.ok_or_else(bad)?, path: self.path, size }))
     }
 }
 

@@ -7,12 +7,13 @@ use moa_core::peft::PEFT_CONFIG_FILE;
 use std::collections::BTreeSet;
 
 /// Taken if they are there: how images become input, and how texts become tokens.
-const MORE: [&str; 3] = ["preprocessor_config.json", "tokenizer.json", LABELS_FILE];
+const MORE: [&str; 4] =
+    ["preprocessor_config.json", "processor_config.json", "tokenizer.json", LABELS_FILE];
 
 /// The files to take.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// All, but for those that `index` names.
+    /// All, but for those that `index` names. Weights come last: where they are the rest is, too.
     pub files: Vec<String>,
     /// One of `files` that names the weights.
     pub index: Option<String>,
@@ -34,14 +35,14 @@ pub enum Unusable {
 pub fn select<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Selection, Unusable> {
     let names: BTreeSet<&str> = names.into_iter().collect();
     let has = |name: &str| names.contains(name);
-    let of = |wanted: &[&str]| {
-        let files = wanted.iter().chain(&MORE).filter(|name| has(name));
+    let of = |configs: &[&str], weights: &str| {
+        let files = configs.iter().chain(&MORE).filter(|name| has(name)).chain([&weights]);
         files.map(|name| (*name).to_owned()).collect::<Vec<_>>()
     };
     let plain = |files| Ok(Selection { files, index: None });
     if has(CONFIG_FILE) || has(PEFT_CONFIG_FILE) {
         return match has(TENSOR_FILE) {
-            true => plain(of(&[CONFIG_FILE, PEFT_CONFIG_FILE, TENSOR_FILE])),
+            true => plain(of(&[CONFIG_FILE, PEFT_CONFIG_FILE], TENSOR_FILE)),
             false => Err(without(&names, TENSOR_FILE)),
         };
     }
@@ -57,12 +58,11 @@ pub fn select<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Selection,
     for stem in &stems[first..] {
         let (whole, index) =
             (format!("{stem}.safetensors"), format!("{stem}.safetensors.index.json"));
-        let [a, b] = configs;
         if has(&whole) {
-            return plain(of(&[a, b, &whole]));
+            return plain(of(&configs, &whole));
         }
         if has(&index) {
-            return Ok(Selection { files: of(&[a, b, &index]), index: Some(index) });
+            return Ok(Selection { files: of(&configs, &index), index: Some(index) });
         }
     }
     Err(without(&names, &format!("{}.safetensors", stems[1])))
@@ -112,7 +112,7 @@ mod tests {
         let peft = ["adapter_model.safetensors", "adapter_config.json", "labels.txt"];
         assert_eq!(
             files(&peft),
-            ["adapter_config.json", "adapter_model.safetensors", "labels.txt"]
+            ["adapter_config.json", "labels.txt", "adapter_model.safetensors"]
         );
     }
 
@@ -120,7 +120,9 @@ mod tests {
     fn backbones_in_every_form() {
         let hf =
             ["config.json", "model.safetensors", "preprocessor_config.json", "pytorch_model.bin"];
-        assert_eq!(files(&hf), ["config.json", "model.safetensors", "preprocessor_config.json"]);
+        assert_eq!(files(&hf), ["config.json", "preprocessor_config.json", "model.safetensors"]);
+        let joint = ["config.json", "model.safetensors", "processor_config.json"];
+        assert_eq!(files(&joint), ["config.json", "processor_config.json", "model.safetensors"]);
         // LAION's repositories hold both; the weights are there once.
         let both = [
             "config.json",
@@ -132,8 +134,8 @@ mod tests {
         let wanted = [
             "open_clip_config.json",
             "config.json",
-            "open_clip_model.safetensors",
             "tokenizer.json",
+            "open_clip_model.safetensors",
         ];
         assert_eq!(files(&both), wanted);
         let sharded =

@@ -82,13 +82,20 @@ impl Settings {
         };
         let cache = variable("HF_HUB_CACHE").or_else(|| variable("HUGGINGFACE_HUB_CACHE"));
         let token_file = variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), at);
-        let token = variable("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
+        let token = variable("HF_TOKEN").or_else(|| variable("HUGGING_FACE_HUB_TOKEN"));
+        let token = token.or_else(|| std::fs::read_to_string(token_file).ok());
+        let token = token.and_then(|text| Token::new(&text));
+        if token.as_ref().is_some_and(|token| !token.0.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err(HubError::NotAToken);
+        }
         Ok(Self {
             endpoint: url,
-            token: token.and_then(|text| Token::new(&text)),
+            token,
             implicit_token: !is_true(variable("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
             cache: cache.map_or_else(|| home.join("hub"), at),
-            offline: is_true(variable("HF_HUB_OFFLINE")),
+            offline: is_true(
+                variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE")),
+            ),
             pause: Duration::from_millis(500),
         })
     }
@@ -138,6 +145,9 @@ mod tests {
         let settings = of(&[("HF_HOME", home), ("HF_TOKEN", " hf_variable ")]);
         assert_eq!(settings.token, Token::new("hf_variable"));
         assert!(!format!("{settings:?}").contains("hf_variable"));
+        let find = |name: &str| (name != "HF_ENDPOINT").then(|| "two\nlines".to_string());
+        let error = Settings::of(find).unwrap_err().to_string();
+        assert!(error.contains("HF_TOKEN") && !error.contains("lines"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     (
         "backbone.spec",
         "",
-        "backbone: a name (`list backbones`), owner/name of the Hub, or a folder (--backbone)",
+        "backbone: a folder, a name (`list backbones`) or owner/name[@revision] of the Hub (--backbone)",
     ),
     (
         "method.name",

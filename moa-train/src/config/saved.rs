@@ -27,6 +27,12 @@ pub fn to_text(config: &Config, sources: &Sources) -> Result<String> {
     Ok(text)
 }
 
+/// The backbone that a run began with.
+pub fn backbone(saved: &Path) -> Option<String> {
+    let table: toml::Table = std::fs::read_to_string(saved).ok()?.parse().ok()?;
+    Some(table.get("backbone")?.get("spec")?.as_str()?.to_owned())
+}
+
 /// What may change: nothing of it changes a bit of the result.
 const FREE: &[&str] = &[
     "backbone.spec",

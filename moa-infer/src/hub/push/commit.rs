@@ -34,7 +34,7 @@ impl Work<'_> {
                 Err(failed) => failed,
             };
             let lost = match &failed {
-                Failed::Connect(_) | Failed::Transport(_) => true,
+                Failed::Connect(_) | Failed::Transport(_) | Failed::Answer(_) => true,
                 Failed::Status(status, ..) => status.is_server_error() || *status == 429,
                 _ => false,
             };
@@ -78,7 +78,7 @@ impl Work<'_> {
         let make = || Ok(Body::from(body.to_owned()));
         let mut ask = Ask::send(Method::POST, self.api("commit"), &make);
         ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        ask.again = false;
+        (ask.again, ask.bytes) = (false, body.len() as u64);
         let answer: Answer = self.http.send(&ask, json)?;
         let url = answer.pull_request_url.unwrap_or(answer.commit_url);
         Ok(Made { commit: answer.commit_oid, url })

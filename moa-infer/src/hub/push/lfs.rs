@@ -146,6 +146,7 @@ impl Work<'_> {
     ) -> Result<Option<String>, HubError> {
         let make = || piece(&file.content, from, len);
         let mut ask = Ask::send(Method::PUT, url.clone(), &make);
+        ask.bytes = len;
         for (name, value) in headers {
             let header = (HeaderName::try_from(name), HeaderValue::try_from(value));
             if let (Ok(name), Ok(value)) = header {

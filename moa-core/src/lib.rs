@@ -19,6 +19,7 @@ pub mod clip;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod hash;
 pub mod image;
 pub mod method;
 pub mod model;

@@ -43,9 +43,8 @@ fn place(spec: &str) -> Result<Place> {
     if path.is_dir() {
         return Ok(Place::Folder);
     }
-    if let Ok(known) = registry::find(spec) {
-        let repo = known.repo.parse().map_err(anyhow::Error::msg)?;
-        return Ok(Place::Hub(HubSpec { repo, revision: known.revision }));
+    if let Some(hub) = published(spec) {
+        return Ok(Place::Hub(hub));
     }
     if path.exists() {
         anyhow::bail!("{spec}: a backbone is a folder, with its config file beside the weights");
@@ -60,6 +59,12 @@ fn place(spec: &str) -> Result<Place> {
             .unwrap_or_else(|| "; `moa-train list backbones` names the known ones".into()),
     };
     anyhow::bail!("{spec}: no such backbone folder or name{hint}");
+}
+
+/// Where a backbone of `models/` is published.
+pub fn published(name: &str) -> Option<HubSpec> {
+    let known = registry::find(name).ok()?;
+    Some(HubSpec { repo: known.repo.parse().ok()?, revision: known.revision })
 }
 
 /// A path that is not there as a repository. Below a folder that is there it is rather a mistake,
@@ -124,15 +129,9 @@ fn pull_now(spec: &HubSpec) -> Result<Pulled> {
 /// # Errors
 /// If it is neither, or the Hub does not have it.
 pub fn pull_named(spec: &str) -> Result<Pulled> {
-    let hub = match registry::find(spec) {
-        Ok(_) => place(spec)?,
-        Err(_) => Place::Hub(spec.parse().map_err(usage)?),
-    };
-    match hub {
-        Place::Hub(hub) => pull_now(&hub),
-        Place::Tiny | Place::Folder => {
-            anyhow::bail!("{spec}: a folder here, not a name of the Hub")
-        }
+    match published(spec) {
+        Some(hub) => pull_now(&hub),
+        None => pull_now(&spec.parse().map_err(usage)?),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Comparisons with reference data made by PyTorch, timm, open_clip,
-//! transformers, Pillow and DomainBed.
+//! transformers and Pillow.
 //!
 //! `MOA_GOLDEN=DIR cargo test --release --test golden` runs every case that the
 //! index files of `DIR` name. Without the variable the part of that data that is
@@ -9,7 +9,6 @@
 mod backbones;
 mod clip;
 mod common;
-mod domainbed;
 mod formats;
 mod moa_layer;
 mod run;
@@ -23,7 +22,6 @@ const SECTIONS: &[Section] = &[
     ("backbones", backbones::trials),
     ("backbones", clip::trials),
     ("backbones", formats::trials),
-    ("domainbed", domainbed::trials),
     ("moa_layer", moa_layer::trials),
     ("transforms", transforms::trials),
     ("vit_moa", vit_moa::trials),

@@ -8,7 +8,6 @@
 #[allow(dead_code)]
 #[path = "../golden/common.rs"]
 mod common;
-#[path = "../golden/domainbed.rs"]
 mod domainbed;
 #[path = "../golden/run.rs"]
 mod run;

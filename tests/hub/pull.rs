@@ -16,6 +16,7 @@ pub fn settings(hub: &TestHub, cache: &Path) -> Settings {
         implicit_token: true,
         cache: cache.into(),
         offline: false,
+        xet: true,
         pause: Duration::from_millis(1),
     }
 }

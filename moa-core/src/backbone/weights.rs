@@ -17,6 +17,7 @@ use super::header::read_header;
 use super::raw::{DiskTensor, RawTensor, decode};
 use super::shards::{absent, shards};
 use super::source::Source;
+use crate::hash::{absorb, hex};
 
 /// Where a tensor lies.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,21 +149,14 @@ impl Weights {
     pub(super) fn sha256(&self) -> Result<String> {
         let mut digests: Vec<Vec<u8>> = Vec::new();
         for source in &self.sources {
-            let mut hash = Sha256::new();
-            let mut buffer = vec![0; 1 << 20];
-            let (mut reader, _) = source.open()?;
-            loop {
-                match reader.read(&mut buffer).map_err(BackboneError::io(source.path()))? {
-                    0 => break,
-                    count => hash.update(buffer.get(..count).unwrap_or_default()),
-                }
-            }
+            let (reader, _) = source.open()?;
+            let hash = absorb(Sha256::new(), reader).map_err(BackboneError::io(source.path()))?;
             digests.push(hash.finalize().to_vec());
         }
         let digest = match digests.as_slice() {
             [one] => one.clone(),
             several => Sha256::digest(several.concat()).to_vec(),
         };
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(digest))
     }
 }

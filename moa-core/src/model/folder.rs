@@ -193,10 +193,15 @@ impl AdapterFolder {
         let stored = self.tensors.iter().map(|(n, t)| (on_disk(method, n), t.clone())).collect();
         write_tensors(&dir.join(TENSOR_FILE), &stored)?;
         write_json(&dir.join(CONFIG_FILE), &self.card)?;
-        match own_config(&self.card).filter(|_| is_peft(method)) {
+        match self.peft_config() {
             Some(config) => write_json(&dir.join(PEFT_CONFIG_FILE), &config),
             None => Ok(()),
         }
+    }
+
+    /// PEFT's description, if PEFT can express the method.
+    pub fn peft_config(&self) -> Option<serde_json::Value> {
+        own_config(&self.card).filter(|_| is_peft(&self.card.method))
     }
 }
 

@@ -103,7 +103,7 @@ impl Dataset {
                 hasher.update(b"\n");
             }
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        moa_core::hash::hex(hasher.finalize())
     }
 
     /// Number of images in all environments.

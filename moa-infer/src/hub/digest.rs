@@ -1,15 +1,11 @@
 //! What a file must be: its size and its hash.
 
 use super::HubError;
+use moa_core::hash::{absorb, hex};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
-
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
 
 /// The hash that the Hub knows a file by. Blobs of the cache are named by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +39,11 @@ impl Digest {
     /// # Errors
     /// If it cannot be read.
     pub fn fits(&self, path: &Path) -> Result<bool, HubError> {
-        let mut file = File::open(path).map_err(HubError::io(path))?;
+        let file = File::open(path).map_err(HubError::io(path))?;
         let size = file.metadata().map_err(HubError::io(path))?.len();
         let found = match self {
-            Self::Sha256(_) => hash(Sha256::new(), &mut file),
-            Self::Git(_) => hash(git(size), &mut file),
+            Self::Sha256(_) => absorb(Sha256::new(), file).map(|hash| hex(hash.finalize())),
+            Self::Git(_) => absorb(git(size), file).map(|hash| hex(hash.finalize())),
         };
         Ok(found.map_err(HubError::io(path))? == self.name())
     }
@@ -55,12 +51,12 @@ impl Digest {
 
 /// Of bytes in memory.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(Sha256::digest(bytes))
 }
 
 /// The name of a blob in git.
 pub fn git_blob(bytes: &[u8]) -> String {
-    hex(&git(bytes.len() as u64).chain_update(bytes).finalize())
+    hex(git(bytes.len() as u64).chain_update(bytes).finalize())
 }
 
 /// Of a whole file.
@@ -68,29 +64,12 @@ pub fn git_blob(bytes: &[u8]) -> String {
 /// # Errors
 /// If it cannot be read.
 pub fn sha256_of(path: &Path) -> Result<String, HubError> {
-    let mut file = File::open(path).map_err(HubError::io(path))?;
-    hash(Sha256::new(), &mut file).map_err(HubError::io(path))
+    let file = File::open(path).map_err(HubError::io(path))?;
+    Ok(hex(absorb(Sha256::new(), file).map_err(HubError::io(path))?.finalize()))
 }
 
 fn git(size: u64) -> Sha1 {
     Sha1::new().chain_update(format!("blob {size}\0"))
-}
-
-fn hash<D: sha2::Digest>(mut hasher: D, file: &mut File) -> std::io::Result<String> {
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            n => hasher.update(&chunk[..n]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

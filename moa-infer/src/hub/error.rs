@@ -16,8 +16,8 @@ pub enum HubError {
     NoHome,
     /// No answer.
     #[error(
-        "{0} cannot be reached, or gives no whole answer ({1}); check the network and HTTPS_PROXY, or use what is cached with \
-         HF_HUB_OFFLINE=1"
+        "{0} cannot be reached, or gives no whole answer ({1}); check the network and HTTPS_PROXY, \
+         or use what is cached with HF_HUB_OFFLINE=1"
     )]
     Unreachable(String, String),
     /// Nothing may be asked, and the cache does not have it.

@@ -29,7 +29,7 @@ pub struct Http {
 }
 
 /// A request. Its body is made anew each time that it is sent.
-pub struct Ask<'a> {
+pub(super) struct Ask<'a> {
     /// GET, unless changed.
     pub method: Method,
     /// Where to.
@@ -48,7 +48,7 @@ pub struct Ask<'a> {
 
 /// Why there is no answer, or not the wanted one.
 #[derive(Debug)]
-pub enum Failed {
+pub(super) enum Failed {
     /// A status that is no success: its `X-Error-Code`, and what it says.
     Status(StatusCode, Option<String>, String, Option<Duration>),
     /// Nobody is there: no network, say.
@@ -101,7 +101,7 @@ impl Http {
     }
 
     /// An address of the Hub; each of `parts` may hold slashes, but only as part of its name.
-    pub fn url(&self, parts: &[&str]) -> Url {
+    pub(super) fn url(&self, parts: &[&str]) -> Url {
         let mut url = self.settings.endpoint.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(parts);
@@ -113,7 +113,7 @@ impl Http {
     ///
     /// # Errors
     /// The last failure.
-    pub fn send<T>(
+    pub(super) fn send<T>(
         &self,
         ask: &Ask<'_>,
         read: impl Fn(Response) -> Result<T, Failed>,
@@ -184,7 +184,7 @@ impl Http {
 ///
 /// # Errors
 /// If it is none, or not of this kind.
-pub fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failed> {
+pub(super) fn json<T: DeserializeOwned>(response: Response) -> Result<T, Failed> {
     let mut bytes = Vec::new();
     let read = response.take(LARGEST).read_to_end(&mut bytes);
     read.map_err(|e| Failed::Transport(e.to_string()))?;

@@ -23,9 +23,9 @@ mod retry;
 mod select;
 mod settings;
 
-pub use digest::{Digest, git_blob, sha256, sha256_of};
+pub use digest::{Digest, git_blob, sha256};
 pub use error::HubError;
-pub use http::{Ask, Failed, Http, json};
+pub use http::Http;
 pub use id::{HubSpec, MAIN, RepoId};
 pub use pull::{Pulled, pull};
 pub use push::{Content, Pushed, Target, Upload, push};

@@ -86,7 +86,7 @@ impl Http {
     }
 
     /// A failure, in terms of the repository that was asked about.
-    pub fn about(&self, spec: &HubSpec, failed: Failed) -> HubError {
+    pub(super) fn about(&self, spec: &HubSpec, failed: Failed) -> HubError {
         let repo = || spec.repo.clone();
         let endpoint = || self.settings.endpoint.to_string();
         match failed {

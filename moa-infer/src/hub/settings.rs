@@ -24,6 +24,8 @@ pub struct Settings {
     pub cache: PathBuf,
     /// `HF_HUB_OFFLINE`: nothing is asked.
     pub offline: bool,
+    /// Large files may go through xet; not so with `HF_HUB_DISABLE_XET`.
+    pub xet: bool,
     /// Wait before the first repetition of a request; doubled each time.
     pub pause: Duration,
 }
@@ -96,6 +98,7 @@ impl Settings {
             offline: is_true(
                 variable("HF_HUB_OFFLINE").or_else(|| variable("TRANSFORMERS_OFFLINE")),
             ),
+            xet: !is_true(variable("HF_HUB_DISABLE_XET")),
             pause: Duration::from_millis(500),
         })
     }

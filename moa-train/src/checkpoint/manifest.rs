@@ -1,26 +1,19 @@
 //! Hashes of the files of a folder.
 
 use anyhow::{Context, Result};
+use moa_core::hash::{absorb, hex};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 const FILE: &str = "manifest.json";
 
 fn hash(path: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
     anyhow::ensure!(path.is_file(), "{}: not a file", path.display());
-    let mut file = fs::File::open(path).with_context(|| path.display().to_string())?;
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).with_context(|| path.display().to_string())? {
-            0 => break,
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let shown = || path.display().to_string();
+    let file = fs::File::open(path).with_context(shown)?;
+    Ok(hex(absorb(Sha256::new(), file).with_context(shown)?.finalize()))
 }
 
 /// Writes the hashes of all files of `dir`, then syncs the folder.

@@ -7,20 +7,13 @@ use super::run::Run;
 use super::signals::StopFlag;
 use crate::protocol::results::{RESULTS_FILE, append_record};
 use crate::swad::{FOLDER, SwadRule, Tensors};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::Tensor;
 use moa_core::files::replace_dir;
-use moa_core::model::Classifier;
 use moa_infer::exit::note;
 use moa_infer::predictor::Predictor;
 use serde_json::json;
 use std::time::Instant;
-
-/// What trains, as it is now.
-pub fn weights(model: &Classifier) -> Tensors {
-    let all = model.trainable().iter();
-    all.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
-}
 
 impl Run {
     /// Evaluates and writes the average, unless it is there; false if a signal came first.
@@ -33,12 +26,11 @@ impl Run {
         };
         // Copies: setting a variable writes over what it shares.
         let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.copy()?));
-        let last: Tensors =
-            weights(&self.plan.model).into_iter().map(copy).collect::<Result<_>>()?;
-        self.set(&average)?;
-        let (plan, started) = (&self.plan, Instant::now());
+        let last: Tensors = self.plan.weights().into_iter().map(copy).collect::<Result<_>>()?;
+        self.plan.set_weights(&average)?;
+        let (plan, cache, started) = (&self.plan, self.cache.as_mut(), Instant::now());
         let predictor = Predictor::of(plan.model.clone(), plan.preprocess.clone(), &plan.device);
-        let found = evaluation::run(&predictor, &plan.data, &plan.config, None, stop)?;
+        let found = evaluation::run(&predictor, &plan.data, &plan.config, cache, stop)?;
         if let Some(evaluation) = &found {
             let at = self.state.step - 1;
             let (adapter, mut record) =
@@ -59,21 +51,13 @@ impl Run {
                 "train_out": evaluation.train_out,
             }))?;
             let line = format!(
-                "SWAD, {} segments: {}",
+                "SWAD of {} segment(s): {}",
                 choice.added.len(),
                 summary(plan, at, evaluation, false)
             );
             progress.evaluated(&line, started.elapsed().as_secs_f64());
         }
-        self.set(&last)?;
+        self.plan.set_weights(&last)?;
         Ok(found.is_some())
-    }
-
-    fn set(&self, tensors: &Tensors) -> Result<()> {
-        for (name, var) in self.plan.model.trainable() {
-            let tensor = tensors.get(name).with_context(|| format!("`{name}` is missing"))?;
-            var.set(tensor)?;
-        }
-        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::batches;
 use crate::checkpoint::{self, State};
 use crate::config::{Config, HeadInit};
 use crate::optim::Adam;
-use crate::swad::Swad;
+use crate::swad::{Swad, Tensors};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use moa_core::backbone::VitConfig;
@@ -115,9 +115,25 @@ impl Plan {
         let (method, classes) = (config.method.clone(), data.dataset.classes.clone());
         let (backbone, preprocess) = (self.backbone.clone(), self.preprocess.clone());
         let card = Card::new(method, classes, backbone, preprocess, training);
-        let tensors = self.model.trainable().iter();
-        let tensors = tensors.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
-        Ok(AdapterFolder { card, tensors })
+        Ok(AdapterFolder { card, tensors: self.weights() })
+    }
+
+    /// What trains, as it is now; shared, so that it changes with the next step.
+    pub(super) fn weights(&self) -> Tensors {
+        let all = self.model.trainable().iter();
+        all.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
+    }
+
+    /// Sets what trains.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    pub(super) fn set_weights(&self, tensors: &Tensors) -> Result<()> {
+        for (name, var) in self.model.trainable() {
+            let tensor = tensors.get(name).with_context(|| format!("`{name}` is missing"))?;
+            var.set(&tensor.to_device(var.device())?)?;
+        }
+        Ok(())
     }
 
     /// Parameters of the head.
@@ -160,11 +176,7 @@ impl Plan {
              change; put them back, or start anew with another --out",
             self.data.dataset.root.display()
         );
-        for (name, var) in self.model.trainable() {
-            let tensor = found.adapter.tensors.get(name);
-            let tensor = tensor.with_context(|| format!("`{name}` is missing"))?;
-            var.set(&tensor.to_device(var.device())?)?;
-        }
+        self.set_weights(&found.adapter.tensors)?;
         // The folder may have another name by now; the results go on under the first.
         self.data.dataset.name = found.adapter.card.training.dataset;
         let mut state = found.state;

@@ -1,6 +1,5 @@
 //! A run from its configuration to its last checkpoint.
 
-use super::averaging;
 use super::cache::Cache;
 use super::evaluation;
 use super::events::{Events, truncate};
@@ -48,7 +47,7 @@ pub struct Run {
     pub(super) state: State,
     pub(super) swad: Option<Swad>,
     pub(super) events: Events,
-    cache: Option<Cache>,
+    pub(super) cache: Option<Cache>,
     silent: bool,
     /// Held as long as the run is at work.
     _lock: File,
@@ -124,7 +123,7 @@ impl Run {
             let (trained, waited) = (started.elapsed().as_secs_f64(), loader.take_seconds());
             self.count(&losses, trained);
             if let Some(swad) = &mut self.swad {
-                swad.step(&averaging::weights(&self.plan.model))?;
+                swad.step(&self.plan.weights())?;
             }
             progress.step(at, &losses, images, trained);
             self.events.step(at, &losses, images, &Time { trained, waited })?;

@@ -5,7 +5,7 @@ use moa_core::backbone::registry;
 use moa_core::model::Card;
 use moa_infer::exit::usage;
 use moa_infer::hub::{Http, HubSpec, RepoFile, weights_sha256};
-use moa_infer::spec::TINY;
+use moa_infer::spec::{TINY, published};
 
 /// A backbone on the Hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +46,7 @@ impl Base {
 
 /// A name of `models/`, or of the Hub. A folder is neither.
 fn named(text: &str) -> Option<HubSpec> {
-    match registry::find(text) {
-        Ok(known) => Some(HubSpec { repo: known.repo.parse().ok()?, revision: known.revision }),
-        Err(_) if std::path::Path::new(text).is_absolute() => None,
-        Err(_) => text.parse().ok(),
-    }
+    published(text).or_else(|| text.parse().ok())
 }
 
 /// The commit of `spec`, whose weights have the hash `sha256`.

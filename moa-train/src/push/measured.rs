@@ -1,7 +1,7 @@
 //! What a run measured for its adapter.
 
 use crate::protocol::record::Record;
-use anyhow::{Context, Result};
+use crate::protocol::results::{ResultsError, read_results};
 use moa_core::model::Training;
 use std::path::Path;
 
@@ -30,16 +30,10 @@ impl Measured {
     ///
     /// # Errors
     /// If the file is damaged.
-    pub fn read(path: &Path, training: &Training) -> Result<Option<Self>> {
-        let shown = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(shown)?;
-        for line in text.lines() {
-            let record = Record::from_line(line).map_err(anyhow::Error::msg).with_context(shown)?;
-            if record.step == training.step && record.args.trial_seed == training.trial_seed {
-                return Ok(Self::of(&record, training));
-            }
-        }
-        Ok(None)
+    pub fn read(path: &Path, training: &Training) -> Result<Option<Self>, ResultsError> {
+        let records = read_results(path)?;
+        let record = records.iter().find(|record| record.step == training.step);
+        Ok(record.and_then(|record| Self::of(record, training)))
     }
 
     fn of(record: &Record, training: &Training) -> Option<Self> {

@@ -5,6 +5,7 @@ mod card;
 mod measured;
 mod metadata;
 
+use crate::protocol::results::RESULTS_FILE;
 use anyhow::{Context, Result};
 use moa_core::model::{AdapterFolder, CONFIG_FILE, TENSOR_FILE};
 use moa_core::peft::PEFT_CONFIG_FILE;
@@ -14,9 +15,6 @@ use std::path::{Path, PathBuf};
 
 pub use base::Base;
 pub use measured::Measured;
-
-/// Name of a run's evaluations.
-const RESULTS: &str = "results.jsonl";
 
 /// What is said about an adapter beside what its files say.
 #[derive(Clone, Debug, Default)]
@@ -68,9 +66,9 @@ impl Publication {
         let license = license.ok_or_else(|| {
             usage("--license: say which, as the Hub spells it (apache-2.0, mit, cc-by-4.0, other ...)")
         })?;
-        let run = folder.parent().map(|run| run.join(RESULTS)).filter(|file| file.is_file());
+        let run = folder.parent().map(|run| run.join(RESULTS_FILE)).filter(|file| file.is_file());
         let measured = run.map(|file| Measured::read(&file, &adapter.card.training)).transpose()?;
-        let is_peft = folder.join(PEFT_CONFIG_FILE).is_file()
+        let is_peft = adapter.peft_config().is_some()
             && adapter.card.backbone.layout == moa_core::backbone::Layout::Timm;
         let measured = measured.flatten();
         let dataset = told.dataset;
@@ -95,22 +93,9 @@ impl Publication {
             },
             text("README.md", self.card()),
         ];
-        let peft = self.folder.join(PEFT_CONFIG_FILE);
-        if peft.is_file() {
-            files.push(text(PEFT_CONFIG_FILE, self.peft_config(&peft)?));
+        if let Some(config) = self.adapter.peft_config() {
+            files.push(text(PEFT_CONFIG_FILE, serde_json::to_string_pretty(&config)? + "\n"));
         }
         Ok(files)
-    }
-
-    /// PEFT's description, with the base model as on the Hub.
-    fn peft_config(&self, path: &Path) -> Result<String> {
-        let shown = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(shown)?;
-        let mut config: serde_json::Value = serde_json::from_str(&text).with_context(shown)?;
-        if let Some(base) = &self.base {
-            config["base_model_name_or_path"] = base.spec.repo.to_string().into();
-            config["revision"] = base.spec.revision.clone().into();
-        }
-        Ok(serde_json::to_string_pretty(&config)? + "\n")
     }
 }

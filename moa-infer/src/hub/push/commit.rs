@@ -2,7 +2,7 @@
 
 use super::plan::{Mode, Planned};
 use super::{Made, Work};
-use crate::hub::http::{Ask, Failed, json};
+use crate::hub::http::{ATTEMPTS, Ask, Failed, json};
 use crate::hub::{HubError, RepoFile};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,9 +11,6 @@ use reqwest::blocking::Body;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use serde_json::json as object;
-
-/// Times that a commit is sent, if it is known not to have been made.
-const ATTEMPTS: usize = 4;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,7 +25,8 @@ impl Work<'_> {
     /// whether it was made; it is never sent blindly a second time.
     pub(super) fn commit(&self, files: &[Planned]) -> Result<Made, HubError> {
         let body = self.body(files)?;
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let failed = match self.send(&body) {
                 Ok(made) => return Ok(made),
                 Err(failed) => failed,
@@ -47,11 +45,11 @@ impl Work<'_> {
             if let Some(made) = self.made(files)? {
                 return Ok(made);
             }
-            if attempt == ATTEMPTS || !self.http.wait(&failed, attempt as u32) {
+            if attempt == ATTEMPTS || !self.http.wait(&failed, attempt) {
                 return Err(self.error(failed));
             }
+            attempt += 1;
         }
-        unreachable!("the loop returns")
     }
 
     fn body(&self, files: &[Planned]) -> Result<String, HubError> {

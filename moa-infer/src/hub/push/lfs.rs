@@ -59,7 +59,7 @@ impl Work<'_> {
     pub(super) fn store(&self, files: &[&Planned]) -> Result<bool, HubError> {
         let objects: Vec<Value> =
             files.iter().map(|f| object!({"oid": f.digest.name(), "size": f.size})).collect();
-        let transfers: &[&str] = match super::xet::is_allowed() {
+        let transfers: &[&str] = match self.http.settings.xet {
             true => &["basic", "multipart", "xet"],
             false => &["basic", "multipart"],
         };

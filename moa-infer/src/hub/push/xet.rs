@@ -3,15 +3,8 @@
 use super::plan::{Content, Planned};
 use super::{Made, Work};
 use crate::hub::HubError;
-use hf_hub::HFClient;
-use hf_hub::HFError;
 use hf_hub::repository::{AddSource, CommitOperation};
-
-/// `HF_HUB_DISABLE_XET`, as in Python.
-pub(super) fn is_allowed() -> bool {
-    let value = std::env::var("HF_HUB_DISABLE_XET").unwrap_or_default().to_uppercase();
-    !matches!(value.as_str(), "1" | "ON" | "YES" | "TRUE")
-}
+use hf_hub::{HFClient, HFError};
 
 impl Work<'_> {
     /// Files and commit at once. Asked for when the server has chosen xet: otherwise `hf-hub`

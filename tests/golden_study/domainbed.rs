@@ -88,7 +88,7 @@ fn split(row: &Value) -> Check {
 /// Indices as decimal numbers with commas between, hashed.
 fn digest(indices: &[usize]) -> String {
     let text: Vec<String> = indices.iter().map(usize::to_string).collect();
-    Sha256::digest(text.join(",")).iter().map(|byte| format!("{byte:02x}")).collect()
+    moa_core::hash::hex(Sha256::digest(text.join(",")))
 }
 
 fn hparams(row: &Value) -> Check {

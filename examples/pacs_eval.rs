@@ -9,8 +9,9 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use moa_train::cli::on_big_stack;
+use moa_train::fit::signals::StopFlag;
 use moa_train::protocol::select::Rule;
-use moa_train::study::{Entry, Study};
+use moa_train::sweep::{Folder, Options, SweepFile, work};
 use moa_train::{report, synth};
 use std::path::PathBuf;
 
@@ -50,26 +51,35 @@ fn run(args: Args) -> Result<()> {
             dir.to_str().context("the output folder is not UTF-8")?.to_string()
         }
     };
-    let entries = [
-        Entry {
-            method: "linear-probe",
-            set: &[if demo { "optim.lr=3e-3" } else { "optim.lr=1e-3" }],
-        },
-        Entry { method: "lora", set: if demo { &["optim.lr=3e-3"] } else { &[] } },
-        Entry { method: "kadaptation-moa", set: if demo { &["optim.lr=3e-3"] } else { &[] } },
+    // What `moa-train sweep plan` reads from a file.
+    let quick = if demo { "optim.lr = 3e-3" } else { "" };
+    let text = format!(
+        "[sweep]
+         methods = ['linear-probe', 'lora', 'kadaptation-moa']
+         trials = [0]
+         [sweep.method.linear-probe]
+         optim.lr = {}
+         [sweep.method.lora]
+         {quick}
+         [sweep.method.kadaptation-moa]
+         {quick}",
+        if demo { "3e-3" } else { "1e-3" }
+    );
+    let mut set = vec![
+        format!("data.dataset={}", if demo { "folder" } else { "pacs" }),
+        format!("data.root={}", toml::Value::from(data)),
+        format!("backbone.spec={}", toml::Value::from(args.backbone)),
     ];
-    let own: Vec<&str> = args.set.iter().map(String::as_str).collect();
-    let set = if demo { [DEMO, &own].concat() } else { own };
-    let study = Study {
-        dataset: if demo { "folder" } else { "pacs" },
-        data: &data,
-        backbone: &args.backbone,
-        set: &set,
-        entries: &entries,
-        out: &args.out,
-    };
+    if demo {
+        set.extend(DEMO.iter().map(|text| (*text).to_string()));
+    }
+    set.extend(args.set);
+    let file = SweepFile::parse(&text, "pacs_eval", &set)?;
+    let sweep = Folder::plan(&args.out, &file)?;
+    let tally = work(&sweep, &Options::default(), &StopFlag::listen()?, |line| println!("{line}"))?;
+    anyhow::ensure!(tally.failed == 0, "{} runs failed", tally.failed);
     let title = if demo { "Drawings: leave one style out" } else { "PACS: leave one domain out" };
-    let result = study.run(title, |line| println!("{line}"))?;
+    let result = report::write(&args.out, title)?;
     for table in report::tables(&result, Rule::TrainingDomain) {
         print!("{}", table.to_text(20, 20));
     }

@@ -64,12 +64,16 @@ pub fn report(program: &str, result: anyhow::Result<()>) -> ExitCode {
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS; // the reader, `head` say, has seen enough
     }
-    let code = error.chain().find_map(|e| e.downcast_ref::<Exit>()).map_or(FAILED, |e| e.code);
-    let line = one_line(&error);
-    if !line.is_empty() {
-        note(format_args!("{program}: {line}"));
+    let text = line(&error);
+    if !text.is_empty() {
+        note(format_args!("{program}: {text}"));
     }
-    ExitCode::from(code)
+    ExitCode::from(code(&error))
+}
+
+/// The exit code of an error.
+pub fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(|e| e.downcast_ref::<Exit>()).map_or(FAILED, |e| e.code)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -80,7 +84,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// The chain of causes in one line, without what a cause repeats.
-fn one_line(error: &anyhow::Error) -> String {
+pub fn line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         // candle appends a backtrace; a user needs the first line.

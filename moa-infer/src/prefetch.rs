@@ -86,7 +86,7 @@ pub const MAX_WORKERS: usize = 256;
 /// The number of worker threads for a setting where 0 means one per core.
 pub fn workers(setting: usize) -> usize {
     match setting {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        0 => rayon::current_num_threads(),
         n => n,
     }
 }

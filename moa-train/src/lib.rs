@@ -10,7 +10,7 @@
 //! | [`checkpoint`] | checkpoints as whole, hashed sets |
 //! | [`fit`] | the training loop |
 //! | [`report`] | tables of many runs |
-//! | [`study`] | leave-one-environment-out runs of several methods |
+//! | [`sweep`] | many runs of methods, environments and trials, by many workers |
 //! | [`synth`] | generated images, for the demo and for the `tiny` backbone |
 //! | [`random_backbone`] | backbones with random weights |
 //! | [`tiny`] | pretraining of the embedded backbone |
@@ -29,7 +29,7 @@ pub mod protocol;
 pub mod push;
 pub mod random_backbone;
 pub mod report;
-pub mod study;
 pub mod swad;
+pub mod sweep;
 pub mod synth;
 pub mod tiny;

@@ -5,6 +5,7 @@ mod fit;
 mod list;
 mod push;
 mod report;
+mod sweep;
 mod tiny;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,7 @@ enum Command {
     List(list::List),
     Push(push::Push),
     Report(report::Report),
+    Sweep(sweep::Sweep),
     Tiny(tiny::Tiny),
 }
 
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::List(command) => command.run(),
         Command::Push(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Sweep(command) => command.run(),
         Command::Tiny(command) => command.run(),
     });
     moa_infer::exit::report("moa-train", result)

@@ -48,6 +48,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("train.batch_per_env", "32", "images per training environment and micro-batch"),
     ("train.eval_every", "200", "steps between evaluations; 1000 for domain_net"),
     ("train.seed", "0", "seed of initial values, batches, augmentation, noise (--seed)"),
+    (
+        "train.hparams_seed",
+        "0",
+        "number of these hyper-parameters in a sweep; results carry it, nothing else changes",
+    ),
     ("train.accumulate", "1", "micro-batches per step"),
     ("train.clip", "0.0", "largest norm of the gradients; 0 for no limit"),
     (

@@ -40,6 +40,33 @@ pub fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
+/// Reads TOML, `name` being where it comes from.
+///
+/// # Errors
+/// If it is not TOML, with the line.
+pub fn parse(text: &str, name: &str) -> Result<Table> {
+    text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+        ConfigError(format!("{name}, line {line}: {}", e.message()))
+    })
+}
+
+/// Key and value of `--set key=value`. A value that is not TOML is a string.
+///
+/// # Errors
+/// If there is no `=`.
+pub fn key_value(text: &str) -> Result<(String, Value)> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(ConfigError(format!("--set {text}: write `key=value`")));
+    };
+    let parsed = format!("v = {}", value.trim()).parse::<Table>();
+    let value = match parsed.ok().and_then(|mut t| t.remove("v")) {
+        Some(value) => value,
+        None => value.trim().into(),
+    };
+    Ok((key.trim().into(), value))
+}
+
 impl Layers {
     /// Adds one value.
     ///
@@ -58,20 +85,13 @@ impl Layers {
         Ok(())
     }
 
-    /// Adds `key=value` of `--set`. A value that is not TOML is a string.
+    /// Adds `key=value` of `--set`.
     ///
     /// # Errors
-    /// If there is no `=`, or no such key.
+    /// As [`key_value`], or if there is no such key.
     pub fn set_text(&mut self, text: &str) -> Result<()> {
-        let Some((key, value)) = text.split_once('=') else {
-            return Err(ConfigError(format!("--set {text}: write `key=value`")));
-        };
-        let parsed = format!("v = {}", value.trim()).parse::<Table>();
-        let value = match parsed.ok().and_then(|mut t| t.remove("v")) {
-            Some(value) => value,
-            None => value.trim().into(),
-        };
-        self.set(key.trim(), value, "--set")
+        let (key, value) = key_value(text)?;
+        self.set(&key, value, "--set")
     }
 
     /// Adds a TOML file.
@@ -82,23 +102,17 @@ impl Layers {
         let name = path.display().to_string();
         let text =
             std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{name}: {e}")))?;
-        let table: Table = text.parse().map_err(|e: toml::de::Error| {
-            let line =
-                e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
-            ConfigError(format!("{name}, line {line}: {}", e.message()))
-        })?;
-        self.table("", &table, &name)
+        self.table(&parse(&text, &name)?, &name)
     }
 
-    fn table(&mut self, prefix: &str, table: &Table, source: &str) -> Result<()> {
-        for (name, value) in table {
-            let key = format!("{prefix}{name}");
-            match value {
-                Value::Table(inner) => self.table(&format!("{key}."), inner, source)?,
-                value => self.set(&key, value.clone(), source)?,
-            }
-        }
-        Ok(())
+    /// Adds all values of a table.
+    ///
+    /// # Errors
+    /// If it has an unknown key.
+    pub fn table(&mut self, table: &Table, source: &str) -> Result<()> {
+        let mut all = Vec::new();
+        flatten("", table, &mut |key, value| all.push((key.to_string(), value.clone())));
+        all.into_iter().try_for_each(|(key, value)| self.set(&key, value, source))
     }
 
     /// The sources that name another method than `name`, which a later one chose.

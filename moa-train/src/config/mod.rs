@@ -111,6 +111,8 @@ pub struct TrainConfig {
     pub eval_every: u64,
     /// Seed of everything but the splits.
     pub seed: u64,
+    /// Number of these hyper-parameters among those of a sweep.
+    pub hparams_seed: u64,
     /// Micro-batches per step.
     pub accumulate: u64,
     /// Largest norm of all gradients together; 0 for no limit.

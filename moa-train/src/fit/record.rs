@@ -62,7 +62,7 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
             dataset: data.dataset.name.clone(),
             test_envs: data.test_envs.clone(),
             trial_seed: config.data.trial_seed,
-            hparams_seed: 0,
+            hparams_seed: config.train.hparams_seed,
             seed: config.train.seed,
             holdout_fraction: config.data.holdout,
             task: "domain_generalization".into(),

@@ -25,6 +25,14 @@ use std::time::Instant;
 /// Locked by the process that works in a run folder.
 pub const LOCK_FILE: &str = ".lock";
 
+/// Written when a run has ended, as by DomainBed's `train.py`.
+pub const DONE_FILE: &str = "done";
+
+/// Another process has the run folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: another process is at work in this run folder", .0.display())]
+pub struct AtWork(PathBuf);
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -145,6 +153,7 @@ impl Run {
         if !self.average(stop, &mut progress)? {
             return self.interrupted();
         }
+        moa_core::files::write_whole(&self.dir.join(DONE_FILE), "done")?;
         Ok(Outcome::Done { best: self.state.best.context("no evaluation was made")?, time })
     }
 
@@ -242,8 +251,7 @@ fn lock(path: &Path) -> Result<File> {
     let file = File::options().create(true).write(true).truncate(false).open(path);
     let file = file.with_context(|| path.display().to_string())?;
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        let dir = path.parent().unwrap_or(path).display();
-        anyhow::bail!("{dir}: another process is at work in this run folder");
+        return Err(AtWork(path.parent().unwrap_or(path).into()).into());
     }
     Ok(file) // a file system without locks is no reason to refuse
 }

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 /// Set when a signal has arrived.
 #[derive(Clone, Debug, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+pub struct StopFlag {
+    own: Arc<AtomicBool>,
+    /// Set for all of several jobs.
+    above: Option<Arc<AtomicBool>>,
+}
 
 impl StopFlag {
     /// Listens to the signals. A second Ctrl-C ends the program at once.
@@ -18,7 +22,7 @@ impl StopFlag {
     pub fn listen() -> Result<Self> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         let flag = Self::default();
-        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, flag.0.clone())
+        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, flag.own.clone())
             .context("cannot listen to signals")?;
         let mut signals = vec![SIGINT, SIGTERM];
         #[cfg(unix)]
@@ -28,7 +32,7 @@ impl StopFlag {
             signals.push(signal_hook::consts::SIGHUP);
         }
         for signal in signals {
-            signal_hook::flag::register(signal, flag.0.clone())
+            signal_hook::flag::register(signal, flag.own.clone())
                 .context("cannot listen to signals")?;
         }
         let seen = flag.clone();
@@ -45,12 +49,18 @@ impl StopFlag {
 
     /// Sets the flag, as a signal does.
     pub fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.own.store(true, Ordering::SeqCst);
+    }
+
+    /// A flag of its own that a signal sets as well.
+    pub fn child(&self) -> Self {
+        Self { own: Arc::default(), above: Some(self.own.clone()) }
     }
 
     /// True once a signal has arrived.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let set = |flag: &Arc<AtomicBool>| flag.load(Ordering::SeqCst);
+        set(&self.own) || self.above.as_ref().is_some_and(set)
     }
 }
 

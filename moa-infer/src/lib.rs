@@ -9,6 +9,7 @@
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
 //! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
+//! | [`machine`] | what a report says about this machine |
 //! | [`zero_shot`] | classes from their names, with CLIP |
 //! | [`cli`] | the `moa-infer` program |
 
@@ -23,6 +24,7 @@ pub mod features;
 pub mod foreign;
 pub mod inputs;
 pub mod inspect;
+pub mod machine;
 pub mod merge;
 pub mod metrics;
 pub mod predictor;

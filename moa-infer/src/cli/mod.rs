@@ -6,6 +6,7 @@ mod features;
 mod inspect;
 mod merge;
 mod predict;
+mod selfcheck;
 
 use crate::evaluate::{BATCH, MAX_BATCH};
 use crate::exit::{note, usage};
@@ -38,6 +39,7 @@ enum Command {
     Merge(merge::Merge),
     Export(export::Export),
     Inspect(inspect::Inspect),
+    Selfcheck(selfcheck::Selfcheck),
 }
 
 /// Options of every command that runs a model.
@@ -133,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Merge(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Selfcheck(command) => command.run(),
     };
     crate::exit::report("moa-infer", result)
 }

@@ -14,7 +14,6 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
     let limit = libm::log(MAX_SCALE);
     let temperature_ = wide(&temperature.detach())?;
     let scale = temperature_.minimum(limit)?.exp()?;
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(&z_) {
         let units = (unit_sim, length_sim);
         return on_cuda([z, sim, temperature], z_, units, temperature_, scale);
@@ -46,7 +45,6 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
 }
 
 /// The same by kernels, from what has been computed: `sim` is unit vectors and lengths.
-#[cfg(feature = "cuda")]
 fn on_cuda(
     args: [&Tensor; 3],
     z: Tensor,

@@ -9,6 +9,9 @@ use crate::linear::linear;
 use crate::reference;
 use crate::residual::residual;
 
+/// A function of one number.
+type Plain = fn(f64) -> f64;
+
 fn case(name: String, args: Vec<Arg>, op: Op, reference: Reference) -> Case {
     Case { name, args, op, reference }
 }
@@ -69,7 +72,7 @@ pub fn cases() -> Vec<Case> {
             }),
         ));
     }
-    let kinds: [(&str, Activation, fn(f64) -> f64); 2] = [
+    let kinds: [(&str, Activation, Plain); 2] = [
         ("gelu", Activation::Gelu, reference::gelu),
         ("quick gelu", Activation::QuickGelu, reference::quick_gelu),
     ];

@@ -8,10 +8,13 @@ use crate::rng::{Key, Purpose};
 use crate::routing::{Gating, Routing, router_noise};
 use candle_core::{DType, Device, Result, Var};
 
+/// Gives an error.
+type Check = fn(&Device) -> Result<f64>;
+
 pub fn rows(device: &Device) -> Vec<Row> {
-    let checks: [(&str, fn(&Device) -> Result<f64>); 3] =
+    let checks: [(&str, Check); 3] =
         [("ties and NaN", ties), ("noise of the router", noise), ("adam, three steps", adam)];
-    let row = |(name, check): (&str, fn(&Device) -> Result<f64>)| {
+    let row = |(name, check): (&str, Check)| {
         let (found, wrong) = match check(device) {
             Ok(found) => (found, None),
             Err(e) => (f64::NAN, Some(e.to_string().lines().next().unwrap_or_default().into())),

@@ -107,6 +107,56 @@ fn killed_stopped_and_single_threaded_runs_end_alike() {
 }
 
 #[test]
+fn an_average_of_weights_ends_alike_and_is_in_the_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let path = |name: &str| at(name).display().to_string();
+    let set = ["--steps", "12", "--set", "checkpoint.every=3", "--set", "train.eval_every=2"];
+    let swad = ["--set", "swad.rule=published", "--set", "swad.n_converge=1"];
+    let set =
+        [&set[..], &swad, &["--set", "swad.n_tolerance=3", "--set", "eval.max_images=8"]].concat();
+    let whole = path("whole");
+    ended(&train(&fit_args(&whole, "lora-moa", &set)), 0);
+    let average =
+        |run: &str| std::fs::read(at(run).join("swad/adapter_model.safetensors")).unwrap();
+    let best = std::fs::read(at("whole").join("best/adapter_model.safetensors")).unwrap();
+    assert_ne!(average("whole"), best);
+
+    let killed = path("killed");
+    for steps in [2, 5, 7, 10] {
+        let resume = at("killed").exists().then_some("--resume");
+        let args: Vec<&str> =
+            fit_args(&killed, "lora-moa", &set).into_iter().chain(resume).collect();
+        let mut child = start(&args, "2");
+        wait_for(&at("killed"), steps);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    ended(&train(&["fit", "--out", &killed, "--resume"]), 0);
+    assert_eq!(average("killed"), average("whole"), "after kill -9");
+    assert_eq!(outcome(&at("killed")), outcome(&at("whole")));
+
+    // An adapter like any other, and a row of its own.
+    let image = support::drawings().join("photo").display().to_string();
+    ended(
+        &support::infer(&["predict", &at("whole").join("swad").display().to_string(), &image]),
+        0,
+    );
+    let report = train(&["report", &whole]);
+    ended(&report, 0);
+    let table = support::stdout(&report);
+    assert!(
+        table.contains("lora-moa + SWAD") && !stderr(&report).contains("not finished"),
+        "{table}"
+    );
+    // Done is done.
+    let before = std::fs::metadata(at("whole").join("swad/moa.json")).unwrap().modified().unwrap();
+    ended(&train(&["fit", "--out", &whole, "--resume"]), 0);
+    let after = std::fs::metadata(at("whole").join("swad/moa.json")).unwrap().modified().unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
 fn a_damaged_checkpoint_is_reported_and_the_one_before_it_used() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");

@@ -1,6 +1,7 @@
 //! Writing an adapter for another program.
 
-use crate::spec::located;
+use crate::labels::LABELS_FILE;
+use crate::spec::{local, located};
 use anyhow::Result;
 use moa_core::files::{replace_dir, write_synced};
 use moa_core::model::{AdapterFolder, TENSOR_FILE, write_tensors};
@@ -9,8 +10,6 @@ use std::path::Path;
 
 /// The head of a layout without classifier, by our names.
 const HEAD_FILE: &str = "head.safetensors";
-/// Class names, a line each.
-const LABELS_FILE: &str = "labels.txt";
 
 /// Writes an adapter folder as one of PEFT: its two files, and the class names. Where the
 /// layout has no classifier (CLIP) the head is put beside them.
@@ -18,6 +17,7 @@ const LABELS_FILE: &str = "labels.txt";
 /// # Errors
 /// If PEFT cannot hold the adapter in this layout, or a folder cannot be read or written.
 pub fn peft(adapter: &Path, layout: PeftLayout, out: &Path) -> Result<()> {
+    let adapter = &local(adapter)?;
     let folder = AdapterFolder::read(adapter).map_err(|e| located(adapter, e))?;
     let PeftExport { config, tensors, head } =
         export(&folder, layout).map_err(|e| located(adapter, e))?;

@@ -24,7 +24,7 @@ impl Foreign {
     /// If something is missing or damaged, or adapter and backbone do not fit.
     pub fn open(path: &Path, backbone: Option<&str>) -> Result<Self> {
         let folder = PeftFolder::read(path).map_err(|e| located(path, e))?;
-        let named = folder.config.base_model.as_deref().filter(|name| !name.is_empty());
+        let named = folder.config.base_model.as_deref();
         let spec = backbone
             .or(named)
             .with_context(|| format!("{}: names no base model: give --backbone", path.display()))?;

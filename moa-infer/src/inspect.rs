@@ -3,7 +3,7 @@
 use crate::evaluate::batches;
 use crate::exit::note;
 use crate::predictor::Predictor;
-use crate::spec::{is_adapter, is_peft, open_backbone};
+use crate::spec::{is_adapter, is_peft, local, open_backbone};
 use anyhow::Result;
 use moa_core::model::AdapterFolder;
 use moa_core::pass::Pass;
@@ -29,6 +29,7 @@ pub struct Description {
 /// # Errors
 /// If it is neither, or damaged.
 pub fn describe(path: &Path) -> Result<Description> {
+    let path = &local(path)?;
     let mut facts = Vec::new();
     let mut tensors = BTreeMap::new();
     if is_peft(path) {

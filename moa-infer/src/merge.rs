@@ -9,7 +9,7 @@ mod config;
 
 use crate::foreign::Foreign;
 use crate::predictor::Predictor;
-use crate::spec::{is_peft, recorded};
+use crate::spec::{is_peft, local, whole};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use config::{edit, name_classes, preprocess};
@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 /// If the adapter routes tokens (no single matrix does the same), was trained at
 /// another image size than the backbone's, or a folder cannot be read or written.
 pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
+    let adapter = &local(adapter)?;
     if is_peft(adapter) {
         return merge_foreign(adapter, backbone, out);
     }
@@ -185,7 +186,7 @@ fn head_adapter(dir: &Path, out: &Path, folder: &AdapterFolder) -> Result<()> {
     card.method = Method::linear_probe();
     card.backbone.sha256 = merged.sha256()?;
     let absolute: PathBuf = std::path::absolute(out).unwrap_or_else(|_| out.into());
-    card.backbone.spec = recorded(&absolute.to_string_lossy());
+    card.backbone.spec = whole(&absolute.to_string_lossy());
     let head = |name: &&String| name.starts_with("head.");
     let names = folder.tensors.keys().filter(head);
     let tensors = names.map(|n| (n.clone(), folder.tensors[n].clone())).collect();

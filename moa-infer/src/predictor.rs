@@ -1,7 +1,8 @@
 //! A classifier ready for images.
 
 use crate::foreign::Foreign;
-use crate::spec::{self, is_adapter, is_peft, open_backbone};
+use crate::labels;
+use crate::spec::{self, is_adapter, is_peft, local, open_backbone};
 use crate::zero_shot::zero_shot;
 use anyhow::{Context, Result};
 use candle_core::{D, DType, Device, Tensor};
@@ -32,20 +33,29 @@ pub struct Predictor {
 
 impl Predictor {
     /// Opens an adapter folder, ours or of PEFT, or a backbone folder with a head of its
-    /// own. `backbone` overrides where an adapter's backbone is looked for; its hash
+    /// own; one that is not here may be a repository of the Hub ([`local`]). `backbone` overrides where an adapter's backbone is looked for; its hash
     /// must be the one that an adapter of ours was trained on.
     ///
     /// # Errors
     /// If something is missing, damaged, or made for something else.
     pub fn open(path: &Path, backbone: Option<&str>, device: &Device) -> Result<Self> {
+        let path = &local(path)?;
         if is_peft(path) {
             let Foreign { backbone, folded, .. } = Foreign::open(path, backbone)?;
-            return Self::folded(backbone, &folded, device);
+            let mut predictor = Self::folded(backbone, &folded, device)?;
+            let names = path.join(labels::LABELS_FILE);
+            if predictor.classes.is_none() && names.is_file() {
+                predictor.classes = Some(labels::read(&names, predictor.outputs()?)?);
+            }
+            return Ok(predictor);
         }
         if !is_adapter(path) {
             let spec = path.to_string_lossy();
-            if !path.exists() && !spec::is_known(&spec) {
-                anyhow::bail!("{spec}: no such adapter folder, backbone folder or backbone name");
+            if !path.exists() && spec != spec::TINY {
+                let hint = spec::below_a_folder(path).unwrap_or_default();
+                anyhow::bail!(
+                    "{spec}: no such adapter folder, backbone folder or backbone name{hint}"
+                );
             }
             return Self::plain(open_backbone(&spec)?, device);
         }
@@ -61,6 +71,7 @@ impl Predictor {
         backbone: Option<&str>,
         device: &Device,
     ) -> Result<(Self, AdapterFolder, Backbone)> {
+        let path = &local(path)?;
         let folder = AdapterFolder::read(path).map_err(|e| spec::located(path, e))?;
         let spec = backbone.unwrap_or(&folder.card.backbone.spec).to_string();
         let weights = open_backbone(&spec).with_context(|| {

@@ -3,10 +3,11 @@
 
 __device__ constexpr float EPS = 1e-12f; // shortest length that a vector is divided by
 
-// scores = scale z . unit_e / |z|, and |z|; `units` [experts, p]
+// scores = scale z . unit_e / |z|, twice, and |z|; `units` [experts, p]
 template <class T, int N>
-__device__ inline void cosine(float *scores, float *lengths, const T *z, const float *units,
-                              const float *scale, int64_t tokens, int p, int experts) {
+__device__ inline void cosine(float *scores, float *again, float *lengths, const T *z,
+                              const float *units, const float *scale, int64_t tokens, int p,
+                              int experts) {
   int64_t t = warp_row();
   if (t >= tokens) return;
   z += t * p;
@@ -27,7 +28,7 @@ __device__ inline void cosine(float *scores, float *lengths, const T *z, const f
       for (int j = 0; j < N; j++) dot += v[j] * units[e * p + i + j];
     }
     dot = warp_sum(dot);
-    if (threadIdx.x == 0) scores[t * experts + e] = factor * dot;
+    if (threadIdx.x == 0) scores[t * experts + e] = again[t * experts + e] = factor * dot;
   }
   if (threadIdx.x == 0) lengths[t] = length;
 }
@@ -69,9 +70,9 @@ __device__ inline void cosine_grad(T *dz, T *along, const T *z, const float *uni
 }
 
 #define COSINE_ARGS(T)                                                                             \
-  (float *scores, float *lengths, const T *z, const float *units, const float *scale,              \
-   int64_t tokens, int p, int experts)
-#define COSINE(T, N) cosine<T, N>(scores, lengths, z, units, scale, tokens, p, experts)
+  (float *scores, float *again, float *lengths, const T *z, const float *units,                    \
+   const float *scale, int64_t tokens, int p, int experts)
+#define COSINE(T, N) cosine<T, N>(scores, again, lengths, z, units, scale, tokens, p, experts)
 INSTANCES(cosine, COSINE_ARGS, COSINE)
 
 #define COSINE_GRAD_ARGS(T)                                                                        \

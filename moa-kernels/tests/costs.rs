@@ -19,22 +19,28 @@ use moa_kernels::router::{cosine_scores, project};
 use moa_kernels::routing::{Gating, Routing};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 thread_local! {
-    /// Bytes that this thread has and has not given back.
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    /// Tensors that it has made.
+    /// Tensors that this thread has made.
     static MADE: Cell<usize> = const { Cell::new(0) };
     /// Whether they are counted.
     static SEEN: Cell<bool> = const { Cell::new(true) };
 }
+
+/// Bytes that are in use.
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+/// One test at a time: they count what all do.
+static ALONE: Mutex<()> = Mutex::new(());
 
 struct Counting;
 
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.set(LIVE.get() + layout.size() as isize);
+        LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
         if layout.align() == align_of::<f32>() && SEEN.get() {
             MADE.set(MADE.get() + 1);
         }
@@ -43,7 +49,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.set(LIVE.get() - layout.size() as isize);
+        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -123,9 +129,9 @@ impl Case {
     /// Bytes that are alive after the forward pass, without its result.
     fn kept(kind: Kind, tokens: usize) -> isize {
         let case = Self::new(kind, tokens);
-        let before = LIVE.get();
+        let before = LIVE.load(Ordering::Relaxed);
         let y = case.forward().unwrap();
-        LIVE.get() - before - (y.elem_count() * size_of::<f32>()) as isize
+        LIVE.load(Ordering::Relaxed) - before - (y.elem_count() * size_of::<f32>()) as isize
     }
 }
 
@@ -138,6 +144,7 @@ fn kept_per_token(kind: Kind) -> f64 {
 #[test]
 #[ignore = "prints"]
 fn what_each_token_costs() {
+    let _alone = ALONE.lock();
     for kind in [Kind::Lora, Kind::Kronecker] {
         println!("{kind:?} on the CPU: {} elements a token", kept_per_token(kind));
         shim::on_the_shim(|_| println!("{kind:?} on a device: {}", kept_per_token(kind)));
@@ -180,6 +187,7 @@ fn launches(forward: impl Fn() -> Result<Tensor>, shim: &shim::Shim) -> [Asked; 
 #[test]
 #[ignore = "prints"]
 fn launches_of_a_layer() {
+    let _alone = ALONE.lock();
     shim::on_the_shim(|shim| {
         let (x, y) = (var(1, &[50, OUT]), var(2, &[50, OUT]));
         let [_, around] = launches(|| residual(&x, &y.detach(), None), shim);

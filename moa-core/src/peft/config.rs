@@ -30,7 +30,7 @@ pub(super) enum Biases {
 pub struct PeftConfig {
     /// `peft_type`
     pub kind: PeftKind,
-    /// `base_model_name_or_path`
+    /// `base_model_name_or_path`, with `@` and the `revision` if there is one.
     pub base_model: Option<String>,
     /// `r`, unless `rank_pattern` says otherwise
     pub r: usize,
@@ -66,7 +66,6 @@ const NO_EFFECT: &[&str] = &[
     "qalora_group_size",
     "rank_dropout",
     "rank_dropout_scale",
-    "revision",
     "runtime_config",
     "task_type",
     "use_effective_conv2d",
@@ -91,10 +90,20 @@ const READ: &[&str] = &[
     "peft_type",
     "r",
     "rank_pattern",
+    "revision",
     "target_modules",
     "use_dora",
     "use_rslora",
 ];
+
+fn base_model(keys: &Keys<'_>) -> Result<Option<String>> {
+    let name = keys.text("base_model_name_or_path")?.filter(|name| !name.is_empty());
+    let revision = keys.text("revision")?.filter(|revision| !revision.is_empty());
+    Ok(name.map(|name| match revision {
+        Some(revision) if !Path::new(name).exists() => format!("{name}@{revision}"),
+        _ => name.to_owned(),
+    }))
+}
 
 /// Reads the configuration; absent keys have PEFT's defaults.
 ///
@@ -148,7 +157,7 @@ pub(super) fn parse(file: &Path, map: &Map<String, Value>) -> Result<PeftConfig>
     };
     let config = PeftConfig {
         kind,
-        base_model: keys.text("base_model_name_or_path")?.map(String::from),
+        base_model: base_model(&keys)?,
         r: keys.count("r")?.unwrap_or(8),
         alpha: keys.number(alpha)?.unwrap_or(8.0),
         variants,

@@ -10,6 +10,7 @@ use crate::model::{AdapterFolder, Card};
 use candle_core::Tensor;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Whose names the layers have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,11 @@ fn config(
 ) -> Value {
     let spec = &card.backbone.spec;
     let base = registry::find(spec).map_or_else(|_| spec.clone(), |known| known.repo);
+    // A path may hold an `@`, too.
+    let (base, revision) = match base.split_once('@').filter(|_| !Path::new(&base).is_absolute()) {
+        Some((repo, revision)) => (repo, Some(revision)),
+        None => (base.as_str(), None),
+    };
     let mut config = json!({
         "peft_type": "LORA",
         "task_type": null,
@@ -124,6 +130,9 @@ fn config(
         "bias": "none",
         "target_modules": targets,
     });
+    if revision.is_some() {
+        config["revision"] = json!(revision);
+    }
     if !saved.is_empty() {
         config["modules_to_save"] = json!(saved);
     }

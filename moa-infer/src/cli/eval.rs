@@ -18,7 +18,7 @@ use std::path::PathBuf;
     after_help = "Example: moa-infer eval runs/pacs/best --data PACS --dataset pacs --test-env sketch --split in"
 )]
 pub struct Eval {
-    /// Adapter folder
+    /// Adapter folder, or owner/name[@revision] of the Hub
     adapter: PathBuf,
     /// Folder of the dataset
     #[arg(long, value_name = "DIR")]

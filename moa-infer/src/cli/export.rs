@@ -16,7 +16,7 @@ use std::path::PathBuf;
     after_help = "Example: moa-infer export runs/lora/best --format peft --layout hf-new --out peft/"
 )]
 pub struct Export {
-    /// Adapter folder
+    /// Adapter folder, or owner/name[@revision] of the Hub
     adapter: PathBuf,
     /// Whose format
     #[arg(long, value_enum)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example: moa-infer features vit-tiny/ photos/ --out features.npy")]
 pub struct Features {
-    /// Adapter folder, or a backbone (name or folder)
+    /// Adapter or backbone: a folder, a name, or owner/name[@revision] of the Hub
     adapter: PathBuf,
     /// Images, folders, patterns, or `-` for a list on standard input
     #[arg(required = true)]

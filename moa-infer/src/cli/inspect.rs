@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example: moa-infer inspect runs/pacs/best --images photos/")]
 pub struct Inspect {
-    /// Adapter folder, or a backbone (name or folder)
+    /// Adapter or backbone: a folder, a name, or owner/name[@revision] of the Hub
     adapter: PathBuf,
     /// Images to route: files, folders, patterns
     #[arg(long, value_name = "IMAGE", num_args = 1..)]

@@ -12,12 +12,12 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Example: moa-infer merge runs/lora/best --out merged/")]
 pub struct Merge {
-    /// Adapter folder
+    /// Adapter folder, or owner/name[@revision] of the Hub
     adapter: PathBuf,
     /// Folder to write, in the backbone's own layout
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Where the adapter's backbone is: a name or a folder
+    /// Where the adapter's backbone is: a folder, a name, or owner/name[@revision] of the Hub
     #[arg(long, value_name = "SPEC")]
     backbone: Option<String>,
 }

@@ -6,6 +6,7 @@ mod features;
 mod inspect;
 mod merge;
 mod predict;
+mod pull;
 mod selfcheck;
 
 use crate::evaluate::{BATCH, MAX_BATCH};
@@ -18,7 +19,7 @@ use moa_core::clip::TEMPLATE;
 use moa_core::device::DeviceSpec;
 use std::process::ExitCode;
 
-/// Predict, evaluate, extract features, merge, export and inspect mixture-of-adapters
+/// Predict, evaluate, extract features, merge, export, inspect and pull mixture-of-adapters
 /// classifiers.
 #[derive(Parser)]
 #[command(name = "moa-infer", version, after_help = EXIT_CODES)]
@@ -39,6 +40,7 @@ enum Command {
     Merge(merge::Merge),
     Export(export::Export),
     Inspect(inspect::Inspect),
+    Pull(pull::Pull),
     Selfcheck(selfcheck::Selfcheck),
 }
 
@@ -48,7 +50,7 @@ struct Model {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
-    /// Where the adapter's backbone is: a name or a folder
+    /// Where the adapter's backbone is: a folder, a name, or owner/name[@revision] of the Hub
     #[arg(long, value_name = "SPEC")]
     backbone: Option<String>,
     /// Images per forward pass
@@ -135,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Merge(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Pull(command) => command.run(),
         Command::Selfcheck(command) => command.run(),
     };
     crate::exit::report("moa-infer", result)

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = "Example: moa-infer predict runs/pacs/best photos/ --topk 3 --format jsonl")]
 pub struct Predict {
-    /// Adapter folder, or a backbone (name or folder) with a head of its own
+    /// Adapter, or backbone with a head of its own: a folder, a name, or
+    /// owner/name[@revision] of the Hub
     adapter: PathBuf,
     /// Images, folders, patterns, or `-` for a list on standard input
     #[arg(required = true)]
@@ -105,16 +106,7 @@ impl Predict {
         let Some(path) = &self.labels else {
             return Ok(own.unwrap_or_else(|| (0..classes).map(|i| i.to_string()).collect()));
         };
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let text = text.trim_start_matches('\u{feff}').trim_end();
-        let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
-        let found = names.len();
-        anyhow::ensure!(
-            found == classes,
-            "{}: {found} lines for {classes} classes",
-            path.display()
-        );
-        Ok(names)
+        crate::labels::read(path, classes)
     }
 
     fn row(

@@ -4,12 +4,14 @@
 
 use super::launch::{Arg, Counts, Launch, Quad, TENSORS, Words};
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
+    CudaFunction, CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
 };
-use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
+use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Result, Shape, Storage, Tensor};
 use half::{bf16, f16};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// The addresses of many tensors.
 #[derive(Clone, Copy)]
@@ -47,6 +49,29 @@ pub fn compute_capability(device: &CudaDevice) -> Result<(i32, i32)> {
     device.cuda_stream().context().compute_capability().w()
 }
 
+/// A kernel of a module, by its name; each thread looks it up in the driver once.
+fn function(
+    device: &CudaDevice,
+    (module, code): (&'static str, &'static str),
+    name: &str,
+) -> Result<CudaFunction> {
+    type Found = (DeviceId, &'static str, CudaFunction);
+    thread_local! {
+        static FOUND: RefCell<HashMap<String, Vec<Found>>> = RefCell::default();
+    }
+    FOUND.with_borrow_mut(|found| {
+        let known = found.get(name).into_iter().flatten();
+        let known = known.into_iter().find(|(id, of, _)| *id == device.id() && *of == module);
+        if let Some((.., function)) = known {
+            return Ok(function.clone());
+        }
+        let function = device.get_or_load_custom_func(name, module, code)?.into_cuda_function();
+        let entry = (device.id(), module, function.clone());
+        found.entry(name.into()).or_default().push(entry);
+        Ok(function)
+    })
+}
+
 fn start<T>(slice: &CudaSlice<T>, offset: usize) -> (u64, SyncOnDrop<'_>) {
     let (pointer, guard) = slice.device_ptr(slice.stream());
     (pointer + (offset * std::mem::size_of::<T>()) as u64, guard)
@@ -80,7 +105,7 @@ pub fn launch(
     (grid, block): ((u32, u32, u32), (u32, u32)),
 ) -> Result<()> {
     let Launch { module, name, args, .. } = launch;
-    let function = device.get_or_load_custom_func(&name, module.0, module.1)?;
+    let function = function(device, module, &name)?;
     let tensors = args.iter().flat_map(|arg| match arg {
         Arg::Tensor(t) => std::slice::from_ref(t),
         Arg::Table(tensors) => tensors,
@@ -90,22 +115,34 @@ pub fn launch(
     // Addresses, and guards that live until the launch.
     let pointers = storages.iter().map(|(s, layout)| pointer(s, layout.start_offset()));
     let pointers = pointers.collect::<Result<Vec<_>>>()?;
-    let (mut left, mut tables) = (pointers.iter().map(|(p, _)| *p), Vec::new());
+    let mut left = pointers.iter().map(|(p, _)| *p);
+    let (mut singles, mut tables) = (Vec::with_capacity(args.len()), Vec::new());
     for arg in &args {
-        let count = match arg {
-            Arg::Tensor(_) => 1,
-            Arg::Table(tensors) => tensors.len(),
-            _ => 0,
-        };
-        let mut table = Table([0; TENSORS]);
-        table.0.iter_mut().zip(left.by_ref().take(count)).for_each(|(to, p)| *to = p);
-        tables.push(table);
-    }
-    let mut builder = function.builder();
-    for (arg, table) in args.iter().zip(&tables) {
         match arg {
-            Arg::Tensor(_) | Arg::Null => builder.arg(&table.0[0]),
-            Arg::Table(_) => builder.arg(table),
+            Arg::Tensor(_) => singles.push(left.next().unwrap_or_default()),
+            Arg::Null => singles.push(0),
+            Arg::Table(tensors) => {
+                let mut table = Table([0; TENSORS]);
+                let own = left.by_ref().take(tensors.len());
+                table.0.iter_mut().zip(own).for_each(|(to, p)| *to = p);
+                tables.push(table);
+            }
+            _ => {}
+        }
+    }
+    let (mut singles, mut tables) = (singles.iter(), tables.iter());
+    let stream = device.cuda_stream();
+    let mut builder = stream.launch_builder(&function);
+    for arg in &args {
+        match arg {
+            Arg::Tensor(_) | Arg::Null => match singles.next() {
+                Some(pointer) => builder.arg(pointer),
+                None => continue,
+            },
+            Arg::Table(_) => match tables.next() {
+                Some(table) => builder.arg(table),
+                None => continue,
+            },
             Arg::Counts(v) => builder.arg(v),
             Arg::Int(v) => builder.arg(v),
             Arg::Long(v) => builder.arg(v),

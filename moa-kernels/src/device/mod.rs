@@ -23,6 +23,10 @@ pub mod stretch;
 
 use crate::graph::node;
 use candle_core::{D, DType, Result, Tensor};
+use std::sync::{Mutex, PoisonError};
+
+/// Rows of ones that are kept: as many as a step has different numbers of tokens, and more.
+const MOST_ONES: usize = 16;
 
 /// Rows of the last dimension, `[rows, d]`.
 fn rows(t: &Tensor) -> Result<Tensor> {
@@ -42,8 +46,23 @@ fn like(t: &Tensor, x: &Tensor) -> Result<Tensor> {
 /// Sums over rows `[rows, d]`, as `[d]` of type `dtype`.
 fn sum_rows(t: &Tensor, dtype: DType) -> Result<Tensor> {
     // A product: candle adds up leading dimensions one element at a time.
-    let ones = Tensor::ones((1, t.dim(0)?), t.dtype(), t.device())?;
-    ones.matmul(t)?.squeeze(0)?.to_dtype(dtype)
+    ones(t.dim(0)?, t)?.matmul(t)?.squeeze(0)?.to_dtype(dtype)
+}
+
+/// `[1, count]` ones, of the type of `like` and on its device; made once.
+fn ones(count: usize, like: &Tensor) -> Result<Tensor> {
+    static MADE: Mutex<Vec<Tensor>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let fits = |t: &&Tensor| {
+        t.dims() == [1, count] && t.dtype() == like.dtype() && t.device().same_device(like.device())
+    };
+    if let Some(ones) = made.iter().find(fits) {
+        return Ok(ones.clone());
+    }
+    let ones = Tensor::ones((1, count), like.dtype(), like.device())?;
+    made.truncate(MOST_ONES - 1);
+    made.insert(0, ones.clone());
+    Ok(ones)
 }
 
 /// 1 at the place that each index `[rows, 1]` names, else 0, `[rows, places]`.

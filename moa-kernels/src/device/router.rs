@@ -10,14 +10,13 @@ const EPS: f64 = 1e-12;
 /// See [`crate::router::cosine_scores`]; the scores are at least `f32`.
 pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<Tensor> {
     let z_ = rows(&z.detach().contiguous()?)?;
-    let (unit_sim, length_sim) = unit(&wide(&sim.detach())?, 0)?;
+    let (sim_, temperature_) = (wide(&sim.detach())?, wide(&temperature.detach())?);
     let limit = libm::log(MAX_SCALE);
-    let temperature_ = wide(&temperature.detach())?;
-    let scale = temperature_.minimum(limit)?.exp()?;
     if crate::cuda::runs(&z_) {
-        let units = (unit_sim, length_sim);
-        return on_cuda([z, sim, temperature], z_, units, temperature_, scale);
+        return on_cuda([z, sim, temperature], z_, &sim_.contiguous()?, &temperature_, limit);
     }
+    let (unit_sim, length_sim) = unit(&sim_, 0)?;
+    let scale = temperature_.minimum(limit)?.exp()?;
     let (unit_z, length_z) = unit(&wide(&z_)?, 1)?;
     let cosines = unit_z.matmul(&unit_sim)?;
     let scores = cosines.broadcast_mul(&scale)?;
@@ -44,33 +43,24 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
     })
 }
 
-/// The same by kernels, from what has been computed: `sim` is unit vectors and lengths.
+/// The same by kernels.
 fn on_cuda(
     args: [&Tensor; 3],
     z: Tensor,
-    (unit_sim, length_sim): (Tensor, Tensor),
-    temperature: Tensor,
-    scale: Tensor,
+    sim: &Tensor,
+    temperature: &Tensor,
+    limit: f64,
 ) -> Result<Tensor> {
-    use crate::cuda::router::{backward, forward};
-    let units = unit_sim.t()?.contiguous()?;
-    let (scores, lengths) = forward(&z, &units, &scale)?;
-    let (wants, dtypes) = (args.map(Tensor::track_op), args.map(Tensor::dtype));
-    let shape = args[0].shape().clone();
-    let known = scores.copy()?; // the operation's own result is not there yet
+    let units = crate::cuda::router::Units::of(sim, temperature, limit)?;
+    let (scores, kept) = units.scores(&z)?;
+    let likes = args.map(|t| (t.track_op(), t.shape().clone(), t.dtype()));
     node("moa-cosine-router", scores, &args, move |grad| {
-        let (dz, along) = backward(&z, &units, &scale, &lengths, grad)?;
-        let mut grads = vec![None; 3];
-        grads[0] = wants[0].then(|| dz.reshape(&shape)).transpose()?;
-        if wants[1] {
-            let du = wide(&z.t()?.matmul(&along)?)?;
-            grads[1] = Some(unit_grad(&unit_sim, &length_sim, &du, 0)?.to_dtype(dtypes[1])?);
-        }
-        if wants[2] {
-            let sum = (grad * &known)?.sum_all()?;
-            grads[2] = Some(temperature_grad(&temperature, &sum)?.to_dtype(dtypes[2])?);
-        }
-        Ok(grads)
+        let grads = units.backward(&z, &kept, grad)?.into_iter().zip(&likes);
+        let given = grads.map(|(grad, (wanted, shape, dtype))| match wanted {
+            true => grad.reshape(shape)?.to_dtype(*dtype).map(Some),
+            false => Ok(None),
+        });
+        given.collect()
     })
 }
 

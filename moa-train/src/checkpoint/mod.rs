@@ -8,6 +8,7 @@
 mod manifest;
 
 use crate::optim::Adam;
+use crate::swad::{Swad, SwadState, Tensors};
 use anyhow::{Context, Result};
 use moa_core::files::{replace_dir, write_synced, write_whole};
 use moa_core::model::{AdapterFolder, read_tensors, write_tensors};
@@ -16,6 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+const SWAD_FILE: &str = "swad.safetensors";
 const STATE_FILE: &str = "state.json";
 const LATEST: &str = "LATEST";
 
@@ -33,6 +35,9 @@ pub struct State {
     pub losses: (f64, u64),
     /// Seconds spent in training steps since the last evaluation.
     pub seconds: f64,
+    /// What SWAD has seen, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swad: Option<SwadState>,
 }
 
 /// A checkpoint in memory.
@@ -43,6 +48,8 @@ pub struct Checkpoint {
     pub optimizer: std::collections::BTreeMap<String, candle_core::Tensor>,
     /// Numbers of the loop.
     pub state: State,
+    /// SWAD's averages; none if it is off.
+    pub swad: Tensors,
 }
 
 /// Writes `dir/step-N`, points `LATEST` to it and removes all but the newest `keep`.
@@ -54,14 +61,23 @@ pub fn write(
     adapter: &AdapterFolder,
     adam: &Adam,
     state: &State,
+    swad: Option<&Swad>,
     keep: usize,
 ) -> Result<()> {
+    let mut state = state.clone();
+    let averages = swad.map(Swad::save).map(|(numbers, tensors)| {
+        state.swad = Some(numbers);
+        tensors
+    });
     let name = format!("step-{}", state.step);
     let target = dir.join(&name);
     replace_dir(&target, |folder| -> Result<()> {
         adapter.write_into(folder)?;
         write_tensors(&folder.join(OPTIMIZER_FILE), &adam.tensors())?;
-        write_synced(&folder.join(STATE_FILE), serde_json::to_string_pretty(state)? + "\n")?;
+        if let Some(averages) = &averages {
+            write_tensors(&folder.join(SWAD_FILE), averages)?;
+        }
+        write_synced(&folder.join(STATE_FILE), serde_json::to_string_pretty(&state)? + "\n")?;
         manifest::write(folder)
     })
     .with_context(|| format!("checkpoint {} not written", target.display()))?;
@@ -121,9 +137,15 @@ fn read(dir: &Path) -> Result<Checkpoint> {
     manifest::verify(dir)?;
     let path = dir.join(STATE_FILE);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let state: State = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    let swad = match state.swad {
+        Some(_) => read_tensors(&dir.join(SWAD_FILE))?,
+        None => Tensors::new(),
+    };
     Ok(Checkpoint {
         adapter: AdapterFolder::read(dir)?,
         optimizer: read_tensors(&dir.join(OPTIMIZER_FILE))?,
-        state: serde_json::from_str(&text).with_context(|| path.display().to_string())?,
+        state,
+        swad,
     })
 }

@@ -7,6 +7,7 @@ use crate::fit::signals::StopFlag;
 use crate::fit::{LOCK_FILE, Outcome, Plan, Run, estimate};
 use anyhow::Result;
 use moa_infer::exit::{Exit, INTERRUPTED, note, usage};
+use moa_infer::spec::{recorded, still_recorded, whole};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct Fit {
     /// Environment to hold out; repeat for several
     #[arg(long, value_name = "NAME")]
     test_env: Vec<String>,
-    /// Backbone: a name (`list backbones`) or a folder
+    /// Backbone: a folder, a name (`list backbones`) or owner/name[@revision] of the Hub
     #[arg(long, value_name = "SPEC")]
     backbone: Option<String>,
     /// Method (`list methods`)
@@ -111,8 +112,13 @@ impl Fit {
     fn resolve(&self, saved: Option<&PathBuf>) -> Result<(Config, Sources)> {
         let (mut config, sources) = self.layers(saved).map_err(|e| usage(e.to_string()))?;
         // Whole paths, so that a run goes on from any folder.
-        config.data.root = moa_infer::spec::whole(&config.data.root);
-        config.backbone.spec = moa_infer::spec::recorded(&config.backbone.spec);
+        config.data.root = whole(&config.data.root);
+        let spec = &config.backbone.spec;
+        let before = saved.and_then(|saved| saved::backbone(saved));
+        config.backbone.spec = match before.and_then(|before| still_recorded(spec, &before)) {
+            Some(spec) => spec,
+            None => recorded(spec)?,
+        };
         if let Some(saved) = saved {
             saved::require_same(saved, &config).map_err(|e| usage(e.to_string()))?;
         }

@@ -15,7 +15,7 @@ pub struct List {
     /// What to list
     #[arg(value_enum)]
     what: What,
-    /// Methods: the backbone to count parameters for (a name or a folder)
+    /// Methods: the backbone to count parameters for, named as for `fit`
     #[arg(long, value_name = "SPEC", default_value = "openclip-vit-b-16-laion2b")]
     backbone: String,
     /// Print JSON lines

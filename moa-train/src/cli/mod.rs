@@ -3,6 +3,7 @@
 mod ended;
 mod fit;
 mod list;
+mod push;
 mod report;
 mod tiny;
 
@@ -26,6 +27,7 @@ struct Cli {
 enum Command {
     Fit(Box<fit::Fit>),
     List(list::List),
+    Push(push::Push),
     Report(report::Report),
     Tiny(tiny::Tiny),
 }
@@ -42,6 +44,7 @@ pub fn main() -> ExitCode {
     let result = on_big_stack(move || match cli.command {
         Command::Fit(command) => command.run(),
         Command::List(command) => command.run(),
+        Command::Push(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Tiny(command) => command.run(),
     });

@@ -3,7 +3,11 @@
 
 /// Key, default as TOML (empty if there is none), meaning.
 pub const KEYS: &[(&str, &str, &str)] = &[
-    ("backbone.spec", "", "backbone: a name (`list backbones`) or a folder (--backbone)"),
+    (
+        "backbone.spec",
+        "",
+        "backbone: a folder, a name (`list backbones`) or owner/name[@revision] of the Hub (--backbone)",
+    ),
     (
         "method.name",
         "\"paper/kadaptation-moa\"",
@@ -68,6 +72,14 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "keep what frozen layers give for evaluated images, same bits (--cache-features)",
     ),
     ("eval.cache_limit", "4096", "the most memory that eval.cache_features may take, in MiB"),
+    (
+        "swad.rule",
+        "\"off\"",
+        "average weights where the validation loss is flat: published or textbook (SWAD)",
+    ),
+    ("swad.n_converge", "3", "SWAD: evaluations without a better one that begin the average"),
+    ("swad.n_tolerance", "6", "SWAD: evaluations above the threshold that end it"),
+    ("swad.tolerance_ratio", "0.3", "SWAD: how far above the loss at its begin; 0.2 for vlcs"),
     ("head.init", "\"default\"", "default, or zero-shot: from class names, by CLIP's text tower"),
     ("head.template", "\"a photo of a {}.\"", "zero-shot: text around a class name"),
     ("head.tokenizer", "\"\"", "zero-shot: tokenizer file, if not in the backbone's folder"),

@@ -133,6 +133,9 @@ impl Layers {
             put("train.eval_every", 1000.into(), "dataset domain_net");
             put("checkpoint.every", 1000.into(), "dataset domain_net");
         }
+        if dataset == "vlcs" {
+            put("swad.tolerance_ratio", 0.2.into(), "dataset vlcs");
+        }
         let method = self.last("method.name").and_then(Value::as_str);
         let method = method.unwrap_or("paper/kadaptation-moa");
         let text = preset_text(method).map_err(|e| ConfigError(e.to_string()))?;

@@ -5,11 +5,15 @@ pub mod keys;
 pub mod layers;
 pub mod saved;
 
+use crate::swad::SwadConfig;
 use candle_core::DType;
 use moa_core::method::Method;
 use moa_infer::evaluate::MAX_BATCH;
 use moa_infer::prefetch::MAX_WORKERS;
 use serde::{Deserialize, Serialize};
+
+/// Evaluations that SWAD may look back on: it keeps that many copies of what trains.
+const MAX_SEGMENTS: usize = 100;
 
 /// A whole configuration, resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,8 @@ pub struct Config {
     pub checkpoint: CheckpointConfig,
     /// `[eval]`
     pub eval: EvalConfig,
+    /// `[swad]`
+    pub swad: SwadConfig,
     /// `[head]`
     pub head: HeadConfig,
 }
@@ -209,7 +215,7 @@ impl Config {
     /// # Errors
     /// The first value out of its range, with the key and the range.
     pub fn check(&self) -> Result<(), String> {
-        let (train, optim) = (&self.train, &self.optim);
+        let (train, optim, swad) = (&self.train, &self.optim, &self.swad);
         let finite = |value: f64| (0.0..f64::INFINITY).contains(&value);
         let batch = 1..=MAX_BATCH;
         let plain = |text: &String| !text.contains(char::is_control);
@@ -227,6 +233,13 @@ impl Config {
             (batch.contains(&train.batch_per_env), "train.batch_per_env", images),
             (train.eval_every > 0, "train.eval_every", "be at least 1"),
             (finite(train.clip), "train.clip", "be a number, 0 or above"),
+            ((1..=MAX_SEGMENTS).contains(&swad.n_converge), "swad.n_converge", "be from 1 to 100"),
+            (
+                (1..=MAX_SEGMENTS).contains(&swad.n_tolerance),
+                "swad.n_tolerance",
+                "be from 1 to 100",
+            ),
+            (finite(swad.tolerance_ratio), "swad.tolerance_ratio", "be a number, 0 or above"),
             (finite(optim.lr) && optim.lr > 0.0, "optim.lr", "be a number above 0"),
             (finite(optim.weight_decay), "optim.weight_decay", "be a number, 0 or above"),
             (self.checkpoint.every > 0, "checkpoint.every", "be at least 1"),

@@ -27,6 +27,12 @@ pub fn to_text(config: &Config, sources: &Sources) -> Result<String> {
     Ok(text)
 }
 
+/// The backbone that a run began with.
+pub fn backbone(saved: &Path) -> Option<String> {
+    let table: toml::Table = std::fs::read_to_string(saved).ok()?.parse().ok()?;
+    Some(table.get("backbone")?.get("spec")?.as_str()?.to_owned())
+}
+
 /// What may change: nothing of it changes a bit of the result.
 const FREE: &[&str] = &[
     "backbone.spec",
@@ -55,11 +61,13 @@ pub fn require_same(saved: &Path, config: &Config) -> Result<()> {
             if FREE.contains(&name.as_str()) || table == "checkpoint" {
                 continue;
             }
-            let before = old.get(table).and_then(|t| t.get(key));
+            // A key that is younger than the run had its default's effect.
+            let of = |t: &toml::Table| t.get(table).and_then(|t| t.get(key)).cloned();
+            let before = of(&old).or_else(|| of(&super::keys::defaults()));
             anyhow::ensure!(
-                before == Some(value),
+                before.as_ref() == Some(value),
                 "{name} was {} and is now {value}: a resumed run keeps its configuration",
-                before.map_or("not set".into(), ToString::to_string)
+                before.map_or("not set".into(), |value| value.to_string())
             );
         }
     }

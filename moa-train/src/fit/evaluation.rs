@@ -18,6 +18,8 @@ pub struct Evaluation {
     /// Training-domain validation: the mean over the training environments of
     /// their out-part's accuracy.
     pub train_out: f64,
+    /// The same mean of the negative log likelihood.
+    pub train_out_loss: f64,
 }
 
 /// Evaluates [`Data::evaluated`], with the values of frozen layers from `cache` if there
@@ -43,9 +45,11 @@ pub fn run(
             None => evaluate(predictor, &samples, classes, how, stop)?,
         };
         let Some(metrics) = metrics else { return Ok(None) };
-        found.insert((env, part), metrics.accuracy);
+        found.insert((env, part), (metrics.accuracy, metrics.nll));
     }
-    let accuracy = |env, part| found.get(&(env, part)).copied().unwrap_or(f64::NAN);
+    let nothing = (f64::NAN, f64::NAN);
+    let measured = |env, part| found.get(&(env, part)).copied().unwrap_or(nothing);
+    let accuracy = |env, part| measured(env, part).0;
     let envs: Vec<_> = (0..data.dataset.envs.len())
         .map(|env| EnvAccuracy {
             in_acc: data.test_envs.contains(&env).then(|| accuracy(env, Part::In)),
@@ -54,6 +58,9 @@ pub fn run(
         .collect();
     let outs: Vec<f64> =
         data.train_envs().map(|env| envs[env].out_acc).filter(|a| !a.is_nan()).collect();
-    let train_out = outs.iter().sum::<f64>() / outs.len() as f64;
-    Ok(Some(Evaluation { envs, train_out }))
+    let losses: Vec<f64> =
+        data.train_envs().map(|env| measured(env, Part::Out).1).filter(|l| !l.is_nan()).collect();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (train_out, train_out_loss) = (mean(&outs), mean(&losses));
+    Ok(Some(Evaluation { envs, train_out, train_out_loss }))
 }

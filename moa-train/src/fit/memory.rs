@@ -1,6 +1,7 @@
 //! How much memory a run will take, roughly.
 
 use super::plan::Plan;
+use crate::swad::SwadRule;
 use moa_core::method::{LinearName, Trains};
 
 /// Bytes at the peak of a training step: weights, optimiser, what the backward
@@ -30,7 +31,12 @@ pub fn estimate(plan: &Plan) -> usize {
     let running = tokens * (4 * d + 3 * h);
     let weights: usize = config.tensors().iter().map(|(_, s)| s.iter().product::<usize>()).sum();
     let trained = plan.model.trainable_parameters() + plan.head_parameters();
+    let swad = &plan.config.swad;
+    let averages = match swad.rule {
+        SwadRule::Off => 0,
+        _ => swad.n_converge.max(swad.n_tolerance) + 3,
+    };
     let ahead = 12 * batch * plan.preprocess.height * plan.preprocess.width;
     let kept = plan.kept.as_ref().map_or(0, |kept| kept.bytes);
-    kept + 4 * (saved + running + weights + 4 * trained + ahead)
+    kept + 4 * (saved + running + weights + (4 + averages) * trained + ahead)
 }

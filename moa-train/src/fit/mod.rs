@@ -5,6 +5,7 @@
 //! (`evaluation.rs`), written to `events.jsonl`, `results.jsonl` and
 //! [checkpoints](crate::checkpoint).
 
+mod averaging;
 mod cache;
 mod data;
 mod evaluation;

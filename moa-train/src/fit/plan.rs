@@ -6,6 +6,7 @@ use crate::batches;
 use crate::checkpoint::{self, State};
 use crate::config::{Config, HeadInit};
 use crate::optim::Adam;
+use crate::swad::Swad;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use moa_core::backbone::VitConfig;
@@ -86,7 +87,7 @@ impl Plan {
         }
         let model = build.adapted(&tensors, config.head.dropout, true)?;
         let backbone = BackboneRef {
-            spec: moa_infer::spec::recorded(&config.backbone.spec),
+            spec: moa_infer::spec::recorded(&config.backbone.spec)?,
             sha256: backbone.sha256()?,
             layout: backbone.layout,
             vit: model.vit.config.clone(),
@@ -141,10 +142,11 @@ impl Plan {
     ///
     /// # Errors
     /// If there are checkpoints but none is whole, or it is of another run.
-    pub(super) fn restore(&mut self, dir: &Path, adam: &mut Adam) -> Result<State> {
+    pub(super) fn restore(&mut self, dir: &Path, adam: &mut Adam) -> Result<(State, Option<Swad>)> {
         let (found, damaged) = checkpoint::read_newest(dir)?;
         damaged.iter().for_each(note);
-        let Some(found) = found else { return Ok(State::default()) };
+        let new = Swad::new(&self.config.swad);
+        let Some(found) = found else { return Ok((State::default(), new)) };
         let hash = &found.adapter.card.backbone.sha256;
         anyhow::ensure!(
             *hash == self.backbone.sha256,
@@ -165,7 +167,7 @@ impl Plan {
         }
         // The folder may have another name by now; the results go on under the first.
         self.data.dataset.name = found.adapter.card.training.dataset;
-        let state = found.state;
+        let mut state = found.state;
         anyhow::ensure!(
             state.step <= self.config.train.steps && (state.step > 0 || !state.pending_eval),
             "{}: a checkpoint of step {} is not of this run of {} steps",
@@ -176,6 +178,10 @@ impl Plan {
         adam.restore(found.optimizer, state.step).with_context(|| {
             format!("{}: the optimiser's state is of another method", dir.display())
         })?;
-        Ok(state)
+        let swad = match state.swad.take() {
+            Some(numbers) => Swad::restore(&self.config.swad, numbers, found.swad, &self.device)?,
+            None => new,
+        };
+        Ok((state, swad))
     }
 }

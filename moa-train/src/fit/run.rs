@@ -1,5 +1,6 @@
 //! A run from its configuration to its last checkpoint.
 
+use super::averaging;
 use super::cache::Cache;
 use super::evaluation;
 use super::events::{Events, truncate};
@@ -13,6 +14,7 @@ use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::optim::Adam;
 use crate::protocol::results::{RESULTS_FILE, append_record, read_results};
+use crate::swad::Swad;
 use anyhow::{Context, Result};
 use moa_core::image::ImageError;
 use moa_infer::predictor::Predictor;
@@ -40,11 +42,12 @@ pub enum Outcome {
 
 /// A run in its folder.
 pub struct Run {
-    plan: Plan,
-    dir: PathBuf,
+    pub(super) plan: Plan,
+    pub(super) dir: PathBuf,
     adam: Adam,
-    state: State,
-    events: Events,
+    pub(super) state: State,
+    pub(super) swad: Option<Swad>,
+    pub(super) events: Events,
     cache: Option<Cache>,
     silent: bool,
     /// Held as long as the run is at work.
@@ -72,9 +75,9 @@ impl Run {
             moa_core::files::write_whole(&config, config_text)?;
         }
         let mut adam = Adam::new(&plan.config.optim, plan.model.trainable())?;
-        let state = match resume {
+        let (state, swad) = match resume {
             true => plan.restore(&dir.join("checkpoints"), &mut adam)?,
-            false => State::default(),
+            false => (State::default(), Swad::new(&plan.config.swad)),
         };
         if state.step == 0 {
             require_short(dir, &plan.config)?;
@@ -85,7 +88,7 @@ impl Run {
         }
         let events = Events::open(&dir.join("events.jsonl"))?;
         let (cache, dir) = (plan.kept.as_ref().map(Cache::new), dir.into());
-        Ok(Self { plan, dir, adam, state, events, cache, silent, _lock: lock })
+        Ok(Self { plan, dir, adam, state, swad, events, cache, silent, _lock: lock })
     }
 
     /// Steps that are done.
@@ -120,6 +123,9 @@ impl Run {
             let (losses, images) = self.keep(done).with_context(|| format!("step {}", at + 1))?;
             let (trained, waited) = (started.elapsed().as_secs_f64(), loader.take_seconds());
             self.count(&losses, trained);
+            if let Some(swad) = &mut self.swad {
+                swad.step(&averaging::weights(&self.plan.model))?;
+            }
             progress.step(at, &losses, images, trained);
             self.events.step(at, &losses, images, &Time { trained, waited })?;
             time.trained += trained;
@@ -136,6 +142,9 @@ impl Run {
             if last || self.state.step.is_multiple_of(config.checkpoint.every) {
                 self.checkpoint()?;
             }
+        }
+        if !self.average(stop, &mut progress)? {
+            return self.interrupted();
         }
         Ok(Outcome::Done { best: self.state.best.context("no evaluation was made")?, time })
     }
@@ -165,7 +174,7 @@ impl Run {
         }
         let adapter = self.plan.adapter(self.state.step.saturating_sub(1))?;
         let (dir, keep) = (self.dir.join("checkpoints"), self.plan.config.checkpoint.keep);
-        checkpoint::write(&dir, &adapter, &self.adam, &self.state, keep)
+        checkpoint::write(&dir, &adapter, &self.adam, &self.state, self.swad.as_ref(), keep)
     }
 
     fn interrupted(self) -> Result<Outcome> {
@@ -182,6 +191,9 @@ impl Run {
         let found = evaluation::run(&predictor, &plan.data, &plan.config, cache, stop);
         let Some(evaluation) = self.keep(found)? else { return Ok(false) };
         let seconds = started.elapsed().as_secs_f64();
+        if let Some(swad) = &mut self.swad {
+            swad.close(evaluation.train_out_loss)?;
+        }
         let record = record(plan, &self.state, at, &evaluation);
         append_record(&self.dir.join(RESULTS_FILE), &record)?;
         // The first maximum wins, as in the paper's selection.

@@ -80,7 +80,8 @@ pub fn read_sweep(dir: &Path) -> Result<Vec<Record>, ResultsError> {
     Ok(records)
 }
 
-/// Lists results files; below the folder of a run there are no other runs. `above`
+/// Lists results files; below the folder of a run there are no others, but for the average of
+/// its weights. `above`
 /// holds the real paths of the folders around, against links that lead back up.
 fn find(
     dir: &Path,
@@ -89,7 +90,9 @@ fn find(
 ) -> Result<(), ResultsError> {
     let file = dir.join(RESULTS_FILE);
     if file.is_file() {
+        let averaged = dir.join(crate::swad::FOLDER).join(RESULTS_FILE);
         files.push(file);
+        files.extend(averaged.is_file().then_some(averaged));
         return Ok(());
     }
     let list = |source| io_error("list", dir, source);

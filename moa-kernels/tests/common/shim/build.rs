@@ -129,6 +129,11 @@ fn kernels(source: &str) -> Vec<String> {
                 found.extend(suffixes.iter().map(|s| format!("{}{s}", name(rest))));
             }
         }
+        if let Some((kernel, rest)) =
+            line.strip_prefix("INSTANCE(").and_then(|rest| rest.split_once(','))
+        {
+            found.push(kernel.to_string() + &name(rest));
+        }
     }
     for rest in source.split("extern \"C\" __global__ void").skip(1) {
         let rest = rest.trim_start();

@@ -1,0 +1,137 @@
+//! A frozen linear layer with routed LoRA experts, and how long it takes.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use moa_kernels::Tape;
+use moa_kernels::linear::linear;
+use moa_kernels::lora::{Expert, routed_lora};
+use moa_kernels::router::{cosine_scores, project};
+use moa_kernels::routing::{Gating, Routing};
+use std::time::Instant;
+
+pub const WIDTH: usize = 768;
+
+/// The layer with its experts, and its input.
+pub struct Layer {
+    pub x: Var,
+    pub weight: Tensor,
+    pub bias: Tensor,
+    pub router: Router,
+    pub experts: Vec<Expert>,
+    pub downs: Tensor,
+    /// Passes between two looks at the clock: a GPU works while others are launched.
+    pub passes: usize,
+}
+
+/// What scores the tokens.
+pub enum Router {
+    /// `[experts, in]`.
+    Linear(Var),
+    /// Weight and bias of the projection, directions of the experts, temperature.
+    Cosine([Var; 4]),
+}
+
+/// What is timed of it.
+#[derive(Clone, Copy)]
+pub enum Work {
+    Forward,
+    /// Forward, and backward from one output: what the gradient holds does not matter, and a sum
+    /// over all of them would take longer than the layer on a GPU.
+    Training,
+}
+
+/// Milliseconds, and the median, lowest and highest ratio.
+pub struct Times {
+    pub frozen: f64,
+    pub routed: f64,
+    pub ratio: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+pub fn normal(shape: &[usize], scale: f64) -> Tensor {
+    Tensor::randn(0f64, scale, shape, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+}
+
+/// A scalar that depends on `y`.
+fn one_output(y: &Tensor) -> Result<Tensor> {
+    y.narrow(0, 0, 1)?.narrow(1, 0, 1)?.sum_all()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+impl Layer {
+    /// On the CPU, with a linear router.
+    pub fn new(tokens: usize, out: usize, ranks: &[usize]) -> Self {
+        let var = |shape: &[usize]| Var::from_tensor(&normal(shape, 0.1)).unwrap();
+        let expert = |&r: &usize| {
+            let (down, up) = (var(&[r, WIDTH]), var(&[out, r]));
+            Expert { down: down.as_tensor().clone(), up: up.as_tensor().clone() }
+        };
+        let experts: Vec<_> = ranks.iter().map(expert).collect();
+        let downs: Vec<_> = experts.iter().map(|e| &e.down).collect();
+        Self {
+            x: Var::from_tensor(&normal(&[tokens, WIDTH], 1.0)).unwrap(),
+            weight: normal(&[out, WIDTH], 0.02),
+            bias: normal(&[out], 0.02),
+            router: Router::Linear(var(&[ranks.len(), WIDTH])),
+            downs: Tensor::cat(&downs, 0).unwrap(),
+            experts,
+            passes: 1,
+        }
+    }
+
+    pub fn frozen(&self, x: &Tensor) -> Result<Tensor> {
+        linear(x, &self.weight, Some(&self.bias))
+    }
+
+    pub fn routed(&self, x: &Tensor) -> Result<Tensor> {
+        let gating = Gating { top_k: 1, renormalise: false };
+        let (scores, shared) = match &self.router {
+            Router::Linear(gate) => project(x, gate, None, Some(&self.downs))?,
+            Router::Cosine([weight, bias, sim, temperature]) => {
+                let (z, shared) = project(x, weight, Some(bias), Some(&self.downs))?;
+                (cosine_scores(&z, sim, temperature)?, shared)
+            }
+        };
+        let routing = Routing::new(&scores, None, gating)?.sharing(shared);
+        routed_lora(x, &self.weight, Some(&self.bias), &routing, &self.experts, None, 1.0)
+    }
+
+    fn seconds(&self, pass: &dyn Fn() -> Result<()>) -> f64 {
+        let start = Instant::now();
+        for _ in 0..self.passes {
+            pass().unwrap();
+        }
+        self.x.device().synchronize().unwrap();
+        start.elapsed().as_secs_f64() / self.passes as f64
+    }
+
+    /// Both in turns, for some seconds.
+    pub fn compare(&self, work: Work, limit: f64) -> Times {
+        let constant = self.x.as_detached_tensor();
+        let timed = |layer: &dyn Fn(&Tensor) -> Result<Tensor>| {
+            self.seconds(&|| match work {
+                Work::Forward => layer(&constant).map(drop),
+                Work::Training => {
+                    let tape = Tape::start()?;
+                    tape.backward(&one_output(&layer(&self.x)?)?).map(drop)
+                }
+            })
+        };
+        let (mut all, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+        let start = Instant::now();
+        while start.elapsed().as_secs_f64() < limit {
+            let (a, b) = (timed(&|x| self.frozen(x)), timed(&|x| self.routed(x)));
+            all[0].push(a);
+            all[1].push(b);
+            ratios.push(b / a);
+        }
+        let [frozen, routed] = all.each_mut().map(|times| 1e3 * median(times));
+        let ratio = median(&mut ratios);
+        let (low, high) = (ratios[ratios.len() / 10], ratios[ratios.len() * 9 / 10]);
+        Times { frozen, routed, ratio, low, high }
+    }
+}

@@ -187,7 +187,7 @@ fn usage() {
     says(&infer(&["predict", "tiny", "nothing.png"]), 1, &["head"]);
     for (program, commands) in [
         ("train", &["fit", "list", "report", "tiny"][..]),
-        ("infer", &["predict", "eval", "features", "merge", "inspect"]),
+        ("infer", &["predict", "eval", "features", "merge", "inspect", "selfcheck"]),
     ] {
         for command in commands {
             let help = if program == "train" {

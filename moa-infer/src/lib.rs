@@ -9,6 +9,7 @@
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
 //! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
+//! | [`machine`] | what a report says about this machine |
 //! | [`zero_shot`] | classes from their names, with CLIP |
 //! | [`cli`] | the `moa-infer` program |
 
@@ -25,6 +26,7 @@ pub mod hub;
 pub mod inputs;
 pub mod inspect;
 pub mod labels;
+pub mod machine;
 pub mod merge;
 pub mod metrics;
 pub mod predictor;

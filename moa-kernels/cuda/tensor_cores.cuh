@@ -18,7 +18,9 @@ struct Right {
   uint32_t at[4];
 };
 
-#if __CUDA_ARCH__ >= 800
+// MOA_SHIM: tests that run kernels on the CPU have functions of their own for what follows.
+#ifdef MOA_SHIM
+#elif __CUDA_ARCH__ >= 800
 __device__ inline void multiply(float (&sum)[4], const Left &a, uint32_t b0, uint32_t b1, __half) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
                "{%8,%9}, {%0,%1,%2,%3};"
@@ -39,6 +41,7 @@ __device__ inline void multiply(float (&)[4], const Left &, uint32_t, uint32_t, 
 }
 #endif
 
+#ifndef MOA_SHIM
 // Four 8 x 8 matrices; lane l gives the address of row l % 8 of matrix l / 8.
 __device__ inline void matrices(uint32_t (&to)[4], const void *row) {
   uint32_t address = uint32_t(__cvta_generic_to_shared(row));
@@ -52,6 +55,7 @@ __device__ inline void transposed(uint32_t (&to)[4], const void *row) {
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                : "r"(address));
 }
+#endif
 
 // Rows [row, row + 16) and columns [col, col + 16) of a tile as left operand.
 template <class T> __device__ inline Left left(const T *tile, int row, int col) {
@@ -99,6 +103,7 @@ template <class T> __device__ inline float dot2(uint32_t a, uint32_t b) {
   return to_float(x.at[0]) * to_float(y.at[0]) + to_float(x.at[1]) * to_float(y.at[1]);
 }
 
+#ifndef MOA_SHIM
 // Starts to copy 16 bytes to shared memory, or zeros if there is nothing to copy.
 __device__ inline void copy16(void *to, const void *from, bool there) {
 #if __CUDA_ARCH__ >= 800
@@ -119,3 +124,4 @@ template <int N> __device__ inline void wait_groups() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N));
 #endif
 }
+#endif

@@ -71,7 +71,6 @@ impl Update {
             }
         }
         let factors = self.factors();
-        #[cfg(feature = "cuda")]
         if items.first().is_some_and(|item| crate::cuda::runs(item.value)) {
             return crate::cuda::adam::apply(factors, items);
         }
@@ -105,8 +104,7 @@ pub fn squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     if tensors.is_empty() {
         return Ok(Vec::new());
     }
-    #[cfg(feature = "cuda")]
-    if tensors.iter().all(|t| t.device().is_cuda() && t.dtype() == DType::F32) {
+    if tensors.iter().all(|t| crate::cuda::runs(t) && t.dtype() == DType::F32) {
         return crate::cuda::adam::squares(tensors)?.to_vec1();
     }
     let square = |t: &&Tensor| t.to_dtype(DType::F64)?.sqr()?.sum_all();

@@ -20,6 +20,7 @@
 //! | [`routing`] | noise, softmax, top-k gates, balance loss |
 //! | [`lora`], [`kronecker`] | frozen linear plus routed experts |
 //! | [`mod@reference`] | the same in plain `f64` loops, to test against |
+//! | [`selfcheck`] | all operations against those loops, on any device |
 //! | [`memory`] | the allocator's habits |
 //! | [`rng`] | the one source of randomness |
 //!
@@ -32,7 +33,6 @@ pub mod adam;
 pub mod attention;
 mod cpu;
 pub mod cross_entropy;
-#[cfg(feature = "cuda")]
 mod cuda;
 mod device;
 pub mod dropout;
@@ -49,10 +49,11 @@ pub mod rng;
 mod routed;
 pub mod router;
 pub mod routing;
+pub mod selfcheck;
 
 pub use graph::Tape;
 #[doc(hidden)]
-pub use {cpu::simd::Once, pulp};
+pub use {cpu::simd::Once, cuda::emulate, pulp};
 
 /// True if every operation runs on a device.
 pub fn supports(device: &candle_core::Device) -> bool {

@@ -72,7 +72,6 @@ impl Key {
     }
 
     /// What a kernel needs besides the index: the seed's words, the step and the tag.
-    #[cfg(feature = "cuda")]
     pub(crate) fn parts(&self) -> [u32; 4] {
         let [low, high] = self.words();
         [low, high, self.step, self.tag(0)]

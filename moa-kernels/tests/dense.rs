@@ -5,7 +5,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
-use common::{Arg, arg, check, device, every_way, tensor, values};
+use common::{Arg, arg, check, device, every_way, kernels_run, tensor, values};
 use moa_kernels::rng::{Key, Purpose};
 use moa_kernels::{
     activation::{Activation, activate},
@@ -157,17 +157,14 @@ fn wrong_shapes_are_errors() {
 #[test]
 fn attention_in_half_precision() {
     every_way(|way| {
-        if device().is_cpu() {
+        if !kernels_run() {
             return;
         }
-        let cases = [
-            (1, 1, 1, 1),
-            (2, 64, 64, 3),
-            (1, 65, 65, 2),
-            (2, 197, 197, 12),
-            (3, 197, 1, 2),
-            (1, 257, 70, 1),
-        ];
+        let mut cases =
+            vec![(1, 1, 1, 1), (2, 64, 64, 3), (1, 65, 65, 2), (3, 197, 1, 2), (1, 257, 70, 1)];
+        if !device().is_cpu() {
+            cases.push((2, 197, 197, 12));
+        }
         for (batch, tokens, queries, heads) in cases {
             let qkv = arg(71, &[batch, tokens, 3 * heads * 64], 1.5);
             let weights = arg(72, &[batch, queries, heads * 64], 1.0);

@@ -7,6 +7,7 @@ mod inspect;
 mod merge;
 mod predict;
 mod pull;
+mod selfcheck;
 
 use crate::evaluate::{BATCH, MAX_BATCH};
 use crate::exit::{note, usage};
@@ -40,6 +41,7 @@ enum Command {
     Export(export::Export),
     Inspect(inspect::Inspect),
     Pull(pull::Pull),
+    Selfcheck(selfcheck::Selfcheck),
 }
 
 /// Options of every command that runs a model.
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Pull(command) => command.run(),
+        Command::Selfcheck(command) => command.run(),
     };
     crate::exit::report("moa-infer", result)
 }

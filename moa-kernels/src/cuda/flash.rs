@@ -14,7 +14,7 @@ const ROWS: usize = 64;
 /// True if the kernels take `qkv`: half precision, heads of 64, tensor cores that know bf16.
 pub fn runs(qkv: &Tensor, sizes: Sizes) -> Result<bool> {
     let half = matches!(qkv.dtype(), DType::BF16 | DType::F16);
-    if !half || sizes.head_dim != HEAD_DIM || !qkv.device().is_cuda() {
+    if !half || sizes.head_dim != HEAD_DIM || !super::serves(qkv.device()) {
         return Ok(false);
     }
     super::launch::compute_capability(qkv.device()).map(|c| c >= (8, 0))

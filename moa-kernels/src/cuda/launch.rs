@@ -1,16 +1,9 @@
 //! Launching kernels on tensors.
 
-#![allow(unsafe_code)]
-
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
-};
-use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr};
-use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, DType, Device, Result, Shape, Storage, Tensor};
-use half::{bf16, f16};
-use std::cell::RefCell;
-use std::collections::HashMap;
+#[cfg(feature = "cuda")]
+use super::driver;
+use super::emulate;
+use candle_core::{DType, Device, Result, Shape, Tensor};
 
 /// Threads of a block, in kernels that give each thread elements.
 const BLOCK: u32 = 256;
@@ -19,13 +12,14 @@ const WARPS: u32 = 4;
 
 /// A kernel about to be launched; arguments are added in the order of its parameters.
 pub struct Launch {
-    device: CudaDevice,
-    module: (&'static str, &'static str),
-    name: String,
-    args: Vec<Arg>,
+    device: Device,
+    pub(super) module: (&'static str, &'static str),
+    pub(super) name: String,
+    pub(super) args: Vec<Arg>,
 }
 
-enum Arg {
+/// An argument of a kernel.
+pub(super) enum Arg {
     Tensor(Tensor),
     Null,
     Int(i32),
@@ -41,34 +35,20 @@ enum Arg {
 /// Tensors of one launch that takes many.
 pub const TENSORS: usize = 24;
 
-/// The addresses of many tensors.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Table([u64; TENSORS]);
-
 /// As many numbers.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Counts([i64; TENSORS]);
+pub(super) struct Counts(pub [i64; TENSORS]);
 
 /// A structure of four 32-bit numbers.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Quad([u32; 4]);
+pub(super) struct Quad(pub [u32; 4]);
 
 /// A structure of eight 32-bit numbers, some of them halves of one of 64 bits.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub struct Words(pub [u32; 8]);
-
-// SAFETY: plain numbers without padding.
-unsafe impl DeviceRepr for Quad {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for Words {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for Table {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for Counts {}
 
 /// The end of a kernel's name for an element type.
 fn suffix(dtype: DType) -> Result<&'static str> {
@@ -82,74 +62,21 @@ fn suffix(dtype: DType) -> Result<&'static str> {
 
 /// A new tensor on the device of `like`, nothing written to it yet.
 pub fn empty(shape: impl Into<Shape>, dtype: DType, like: &Tensor) -> Result<Tensor> {
-    let (shape, device) = (shape.into(), like.device().as_cuda_device()?.clone());
-    let n = shape.elem_count().max(1);
-    // SAFETY: every kernel here writes all of its result before anything reads it.
-    let storage = unsafe {
-        match dtype {
-            DType::F32 => CudaStorage::wrap_cuda_slice(device.alloc::<f32>(n)?, device),
-            DType::F16 => CudaStorage::wrap_cuda_slice(device.alloc::<f16>(n)?, device),
-            DType::BF16 => CudaStorage::wrap_cuda_slice(device.alloc::<bf16>(n)?, device),
-            DType::F64 => CudaStorage::wrap_cuda_slice(device.alloc::<f64>(n)?, device),
-            DType::U32 => CudaStorage::wrap_cuda_slice(device.alloc::<u32>(n)?, device),
-            other => candle_core::bail!("no CUDA kernel returns {other:?}"),
-        }
-    };
-    Ok(Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false))
+    let shape = shape.into();
+    match like.device() {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => driver::empty(shape, dtype, device),
+        device => emulate::empty(shape, dtype, device),
+    }
 }
 
 /// Of a CUDA device, as `(major, minor)`.
 pub fn compute_capability(device: &Device) -> Result<(i32, i32)> {
-    device.as_cuda_device()?.cuda_stream().context().compute_capability().w()
-}
-
-/// A kernel of a module, by its name; each thread looks it up in the driver once.
-fn function(
-    device: &CudaDevice,
-    (module, code): (&'static str, &'static str),
-    name: &str,
-) -> Result<CudaFunction> {
-    type Found = (DeviceId, &'static str, CudaFunction);
-    thread_local! {
-        static FOUND: RefCell<HashMap<String, Vec<Found>>> = RefCell::default();
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => driver::compute_capability(device),
+        _ => Ok(emulate::COMPUTE_CAPABILITY),
     }
-    FOUND.with_borrow_mut(|found| {
-        let known = found.get(name).into_iter().flatten();
-        let known = known.into_iter().find(|(id, of, _)| *id == device.id() && *of == module);
-        if let Some((.., function)) = known {
-            return Ok(function.clone());
-        }
-        let function = device.get_or_load_custom_func(name, module, code)?.into_cuda_function();
-        let entry = (device.id(), module, function.clone());
-        found.entry(name.into()).or_default().push(entry);
-        Ok(function)
-    })
-}
-
-fn start<T>(slice: &CudaSlice<T>, offset: usize) -> (u64, SyncOnDrop<'_>) {
-    let (pointer, guard) = slice.device_ptr(slice.stream());
-    (pointer + (offset * std::mem::size_of::<T>()) as u64, guard)
-}
-
-/// The address of a tensor's first element, and what orders streams while it lives.
-pub fn pointer(storage: &Storage, offset: usize) -> Result<(u64, SyncOnDrop<'_>)> {
-    let Storage::Cuda(storage) = storage else {
-        candle_core::bail!("expected a tensor on a CUDA device")
-    };
-    Ok(match &storage.slice {
-        CudaStorageSlice::F32(s) => start(s, offset),
-        CudaStorageSlice::F16(s) => start(s, offset),
-        CudaStorageSlice::BF16(s) => start(s, offset),
-        CudaStorageSlice::F64(s) => start(s, offset),
-        CudaStorageSlice::U32(s) => start(s, offset),
-        CudaStorageSlice::U8(s) => start(s, offset),
-        _ => candle_core::bail!("no CUDA kernel takes {:?}", storage_dtype(storage)),
-    })
-}
-
-fn storage_dtype(storage: &CudaStorage) -> DType {
-    use candle_core::backend::BackendStorage;
-    storage.dtype()
 }
 
 impl Launch {
@@ -159,7 +86,7 @@ impl Launch {
         module: (&'static str, &'static str),
         name: impl Into<String>,
     ) -> Result<Self> {
-        let device = device.as_cuda_device()?.clone();
+        let device = device.clone();
         Ok(Self { device, module, name: name.into(), args: Vec::new() })
     }
 
@@ -294,58 +221,11 @@ impl Launch {
         if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
             return Ok(()); // nothing to do
         }
-        let function = function(&self.device, self.module, &self.name)?;
-        let tensors = self.args.iter().flat_map(|arg| match arg {
-            Arg::Tensor(t) => std::slice::from_ref(t),
-            Arg::Table(tensors) => tensors,
-            _ => &[],
-        });
-        let storages: Vec<_> = tensors.map(Tensor::storage_and_layout).collect();
-        // Addresses, and guards that live until the launch.
-        let pointers = storages.iter().map(|(s, layout)| pointer(s, layout.start_offset()));
-        let pointers = pointers.collect::<Result<Vec<_>>>()?;
-        let mut left = pointers.iter().map(|(p, _)| *p);
-        let (mut singles, mut tables) = (Vec::with_capacity(self.args.len()), Vec::new());
-        for arg in &self.args {
-            match arg {
-                Arg::Tensor(_) => singles.push(left.next().unwrap_or_default()),
-                Arg::Null => singles.push(0),
-                Arg::Table(tensors) => {
-                    let mut table = Table([0; TENSORS]);
-                    let own = left.by_ref().take(tensors.len());
-                    table.0.iter_mut().zip(own).for_each(|(to, p)| *to = p);
-                    tables.push(table);
-                }
-                _ => {}
-            }
+        let at = (grid, block);
+        match self.device.clone() {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => driver::launch(&device, self, at),
+            _ => emulate::launch(self, at),
         }
-        let (mut singles, mut tables) = (singles.iter(), tables.iter());
-        let stream = self.device.cuda_stream();
-        let mut builder = stream.launch_builder(&function);
-        for arg in &self.args {
-            match arg {
-                Arg::Tensor(_) | Arg::Null => match singles.next() {
-                    Some(pointer) => builder.arg(pointer),
-                    None => continue,
-                },
-                Arg::Table(_) => match tables.next() {
-                    Some(table) => builder.arg(table),
-                    None => continue,
-                },
-                Arg::Counts(v) => builder.arg(v),
-                Arg::Int(v) => builder.arg(v),
-                Arg::Long(v) => builder.arg(v),
-                Arg::Float(v) => builder.arg(v),
-                Arg::Double(v) => builder.arg(v),
-                Arg::Quad(v) => builder.arg(v),
-                Arg::Words(v) => builder.arg(v),
-            };
-        }
-        let config =
-            LaunchConfig { grid_dim: grid, block_dim: (block.0, block.1, 1), shared_mem_bytes: 0 };
-        // SAFETY: the arguments are those of the kernel, in order; it stays inside tensors
-        // of the shapes that the callers have checked.
-        unsafe { builder.launch(config) }.w()?;
-        Ok(())
     }
 }

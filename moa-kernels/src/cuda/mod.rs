@@ -2,12 +2,18 @@
 //! candle's device when first used.
 //!
 //! Each module launches the kernels of one file on tensors and returns new tensors that no
-//! graph sees; [`crate::device`] makes operations of them.
+//! graph sees; [`crate::device`] makes operations of them. Without the feature `cuda` only
+//! an [`emulate::Emulator`] can launch them.
 
 pub mod activation;
 pub mod adam;
 pub mod attention;
 pub mod balance;
+#[cfg(feature = "cuda")]
+mod blas;
+#[cfg(feature = "cuda")]
+mod driver;
+pub mod emulate;
 pub mod experts;
 pub mod flash;
 pub mod gemm;
@@ -19,7 +25,7 @@ pub mod residual;
 pub mod router;
 pub mod routing;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// The compiled kernels, a constant for each file.
 #[allow(missing_docs)]
@@ -27,7 +33,12 @@ mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 }
 
-/// True if the kernels take a tensor: on a CUDA device and not `f64`.
+/// True if the kernels run on a device: a CUDA device, or the CPU with an emulator.
+pub fn serves(device: &Device) -> bool {
+    device.is_cuda() || (device.is_cpu() && emulate::on())
+}
+
+/// True if the kernels take a tensor: on such a device and not `f64`.
 pub fn runs(t: &Tensor) -> bool {
-    t.device().is_cuda() && matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16)
+    serves(t.device()) && matches!(t.dtype(), DType::F32 | DType::F16 | DType::BF16)
 }

@@ -13,7 +13,6 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 /// Of `x + bias`.
 pub(super) fn forward(x: &Tensor, bias: Option<&Tensor>, kind: Activation) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(x) && kind != Activation::SwiGlu {
         let bias = bias.map(|b| like(b, x)).transpose()?;
         return crate::cuda::activation::forward(x, bias.as_ref(), kind);
@@ -37,7 +36,6 @@ pub(super) fn backward(
     dy: &Tensor,
     kind: Activation,
 ) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(x) && kind != Activation::SwiGlu {
         let bias = bias.map(|b| like(b, x)).transpose()?;
         return crate::cuda::activation::backward(x, bias.as_ref(), dy, kind);

@@ -11,7 +11,6 @@ use candle_core::{D, Result, Tensor};
 pub fn attention(qkv: &Tensor, sizes: Sizes) -> Result<Tensor> {
     let (y, kept) = forward(&qkv.detach().contiguous()?, None, sizes)?;
     // The operation takes the memory of its result, which what is kept may share.
-    #[cfg(feature = "cuda")]
     let y = if matches!(kept, Kept::Flash { .. }) { y.copy()? } else { y };
     node("moa-attention", y, &[qkv], move |dy| Ok(vec![Some(kept.backward(dy)?)]))
 }
@@ -19,18 +18,11 @@ pub fn attention(qkv: &Tensor, sizes: Sizes) -> Result<Tensor> {
 /// What a backward pass needs.
 pub(super) enum Kept {
     Heads(Heads),
-    #[cfg(feature = "cuda")]
-    Flash {
-        qkv: Tensor,
-        result: Tensor,
-        lse: Tensor,
-        sizes: Sizes,
-    },
+    Flash { qkv: Tensor, result: Tensor, lse: Tensor, sizes: Sizes },
 }
 
 /// The result `[b, queries, d]` of `qkv` `[b, n, 3 d]` plus a bias `[3 d]`.
 pub(super) fn forward(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<(Tensor, Kept)> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::flash::runs(qkv, sizes)? {
         let qkv = match bias {
             Some(bias) => {
@@ -50,7 +42,6 @@ impl Kept {
     pub fn backward(&self, dy: &Tensor) -> Result<Tensor> {
         match self {
             Kept::Heads(heads) => heads.backward(dy),
-            #[cfg(feature = "cuda")]
             Kept::Flash { qkv, result, lse, sizes } => {
                 crate::cuda::flash::backward(qkv, (result, lse), &dy.contiguous()?, *sizes)
             }
@@ -92,7 +83,6 @@ impl Heads {
 
     /// `[b, queries, d]`
     fn forward(&self) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(&self.q) {
             let probs = crate::cuda::attention::probs(&self.q, &self.k, self.scale())?;
             return self.join(&crate::cuda::gemm::product(&probs, &self.v)?);
@@ -105,7 +95,6 @@ impl Heads {
         let dy = swap(&dy.reshape((b, queries, h, head_dim))?)?;
         let (dq, dk, dv) = self.head_grads(&dy)?;
         let dq = if queries < n { dq.pad_with_zeros(2, 0, n - queries)? } else { dq };
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(&dv) {
             return crate::cuda::attention::join(&dq, &dk, &dv, self.sizes);
         }
@@ -115,7 +104,6 @@ impl Heads {
 
     /// The gradients of q, k and v from that of every head's result.
     fn head_grads(&self, dy: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(dy) {
             let parts = (&self.q, &self.k, &self.v);
             return crate::cuda::attention::backward(parts, dy, self.scale());
@@ -136,7 +124,6 @@ impl Heads {
 
 /// `[b, x, y, head_dim]` as `[b, y, x, head_dim]`.
 fn swap(t: &Tensor) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(t) {
         return crate::cuda::attention::swap(t);
     }
@@ -146,7 +133,6 @@ fn swap(t: &Tensor) -> Result<Tensor> {
 /// `[3, b, heads, n, head_dim]`
 fn split(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
     let Sizes { batch: b, tokens: n, heads: h, head_dim, .. } = sizes;
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(qkv) {
         let bias = bias.map(|b| like(b, qkv)).transpose()?;
         return crate::cuda::attention::split(qkv, bias.as_ref(), sizes);

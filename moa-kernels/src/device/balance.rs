@@ -7,7 +7,6 @@ use candle_core::{DType, Result, Tensor};
 
 /// See [`crate::routing::balance_loss`].
 pub fn balance_loss(routing: &Routing, balance: Balance) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(&routing.probs) {
         return on_cuda(routing, balance);
     }
@@ -22,7 +21,6 @@ pub fn balance_loss(routing: &Routing, balance: Balance) -> Result<Tensor> {
     })
 }
 
-#[cfg(feature = "cuda")]
 fn on_cuda(routing: &Routing, balance: Balance) -> Result<Tensor> {
     let (scores, dtype) = (super::wide(&routing.scores.detach())?, routing.scores.dtype());
     let (loss, slopes) = crate::cuda::balance::loss(&scores, routing, balance)?;

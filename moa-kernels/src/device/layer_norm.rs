@@ -33,7 +33,6 @@ fn normal(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
 }
 
 pub(super) fn forward(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(x) {
         return crate::cuda::layer_norm::forward(x, &like(gamma, x)?, &like(beta, x)?, eps);
     }
@@ -43,7 +42,6 @@ pub(super) fn forward(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Re
 }
 
 pub(super) fn input_grad(x: &Tensor, gamma: &Tensor, dy: &Tensor, eps: f64) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(x) {
         return crate::cuda::layer_norm::input_grad(x, &like(gamma, x)?, dy, None, eps);
     }
@@ -63,7 +61,6 @@ pub(super) fn add_input_grad(
     dx: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(x) {
         return crate::cuda::layer_norm::input_grad(x, &like(gamma, x)?, dy, Some(dx), eps);
     }

@@ -80,7 +80,6 @@ struct Banks {
     scale: f64,
     /// There is one expert, and every token takes it with weight 1.
     single: bool,
-    #[cfg(feature = "cuda")]
     packing: Option<crate::cuda::lora::Ranks>,
 }
 
@@ -97,8 +96,7 @@ impl Banks {
             total,
             scale,
             single: routing.single,
-            #[cfg(feature = "cuda")]
-            packing: match down.device().is_cuda() {
+            packing: match crate::cuda::serves(down.device()) {
                 true => crate::cuda::lora::Ranks::of(experts, total)?,
                 false => None,
             },
@@ -107,7 +105,6 @@ impl Banks {
 
     /// `down` `[total, in]` and `up` `[out, total]`, of the type of `x`.
     fn matrices(&self, experts: &[Expert], x: &Tensor) -> Result<(Tensor, Tensor)> {
-        #[cfg(feature = "cuda")]
         if let Some(packing) = &self.packing {
             return packing.pack(experts, x.dtype());
         }
@@ -125,7 +122,6 @@ impl Banks {
 
     /// `down` and `up` of each expert from those of all, `[total, in]` and `[total, out]`.
     fn apart(&self, down: &Tensor, up: &Tensor) -> Result<Vec<Tensor>> {
-        #[cfg(feature = "cuda")]
         if let Some(packing) = &self.packing {
             return packing.unpack(down, up);
         }
@@ -143,7 +139,6 @@ impl Banks {
         if self.single {
             return if self.scale == 1.0 { Ok(h.clone()) } else { h * self.scale };
         }
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(h) && routing.gates.dtype() == candle_core::DType::F32 {
             return crate::cuda::lora::gate(h, routing, &self.owners.list, self.scale);
         }
@@ -158,7 +153,6 @@ impl Banks {
         if self.single {
             return Ok((routing.gates.zeros_like()?, self.gate(dhg, routing)?));
         }
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(h) && routing.gates.dtype() == candle_core::DType::F32 {
             return crate::cuda::lora::gate_grad(dhg, h, routing, &self.owners.list, self.scale);
         }

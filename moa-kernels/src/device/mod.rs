@@ -74,7 +74,6 @@ fn one_hot(indices: &Tensor, places: usize, dtype: DType) -> Result<Tensor> {
 /// Rows plus a bias; `rows` is a new tensor that nothing else reads.
 fn add_bias(rows: Tensor, bias: &Tensor) -> Result<Tensor> {
     let bias = like(bias, &rows)?;
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(&rows) {
         return crate::cuda::activation::add_bias(rows, &bias);
     }
@@ -83,7 +82,6 @@ fn add_bias(rows: Tensor, bias: &Tensor) -> Result<Tensor> {
 
 /// `sum + a b`; `sum` is a new tensor that nothing else reads.
 fn add_product(sum: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(&sum) {
         return crate::cuda::gemm::add_product(sum, a, b);
     }

@@ -31,7 +31,6 @@ pub(super) fn forward(
     bias: Option<&Tensor>,
     gamma: Option<&Tensor>,
 ) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(x) {
         let (bias, gamma) =
             (bias.map(|b| like(b, x)).transpose()?, gamma.map(|g| like(g, x)).transpose()?);

@@ -12,7 +12,6 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
     let z_ = rows(&z.detach().contiguous()?)?;
     let (sim_, temperature_) = (wide(&sim.detach())?, wide(&temperature.detach())?);
     let limit = libm::log(MAX_SCALE);
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(&z_) {
         return on_cuda([z, sim, temperature], z_, &sim_.contiguous()?, &temperature_, limit);
     }
@@ -45,7 +44,6 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
 }
 
 /// The same by kernels.
-#[cfg(feature = "cuda")]
 fn on_cuda(
     args: [&Tensor; 3],
     z: Tensor,

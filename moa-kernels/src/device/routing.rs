@@ -7,7 +7,6 @@ use candle_core::{D, DType, Result, Tensor};
 /// `(probs, indices, gates)` of noisy scores: see [`Routing`].
 pub fn choose(noisy: &Tensor, gating: Gating) -> Result<(Tensor, Tensor, Tensor)> {
     let noisy = wide(noisy)?.contiguous()?;
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(&noisy) && noisy.dtype() == DType::F32 {
         return crate::cuda::routing::choose(&noisy, gating);
     }
@@ -42,7 +41,6 @@ pub(super) fn softmax_grad(dp: &Tensor, p: &Tensor) -> Result<Tensor> {
 
 /// The gradient of the scores from that of the gates, `[tokens, top_k]`.
 pub(super) fn score_grad(routing: &Routing, dgates: &Tensor) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
     if crate::cuda::runs(dgates) && dgates.dtype() == DType::F32 {
         return crate::cuda::routing::score_grad(routing, dgates);
     }

@@ -6,7 +6,6 @@ mod expert;
 mod factored;
 mod mask;
 
-#[cfg(feature = "cuda")]
 pub(crate) use mask::threshold;
 pub use mask::{DropConnect, keep_factor, keep_mask};
 

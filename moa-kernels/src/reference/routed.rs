@@ -10,6 +10,8 @@ use super::dense::{linear, softmax};
 pub enum Router {
     /// One expert for all.
     None,
+    /// `scores` `[n, experts]`, whatever the tokens are.
+    Given { scores: Vec<f64> },
     /// `W x`, `weight` `[experts, in]`.
     Linear { weight: Vec<f64> },
     /// Scaled cosine; `weight` `[p, in]`, `bias` `[p]` or empty, `sim` `[p, experts]`.
@@ -82,7 +84,7 @@ impl Layer {
         let mut out = Output::default();
         let (mut importance, mut load) = (vec![0.0; experts], vec![0.0; experts]);
         for (t, x) in x.chunks(width).enumerate() {
-            let scores = self.scores(x);
+            let scores = self.scores(t, x);
             let noisy: Vec<f64> = (0..experts)
                 .map(|e| scores[e] + noise.get(t * experts + e).unwrap_or(&0.0))
                 .collect();
@@ -115,10 +117,11 @@ impl Layer {
         out
     }
 
-    fn scores(&self, x: &[f64]) -> Vec<f64> {
+    fn scores(&self, t: usize, x: &[f64]) -> Vec<f64> {
         let experts = self.experts.len();
         match &self.router {
             Router::None => vec![0.0; experts],
+            Router::Given { scores } => scores[t * experts..(t + 1) * experts].to_vec(),
             Router::Linear { weight } => linear(x, weight, &[], x.len()),
             Router::Cosine { weight, bias, sim, temperature } => {
                 let z = linear(x, weight, bias, x.len());

@@ -21,8 +21,7 @@ pub fn router_noise(
     dtype: DType,
     device: &Device,
 ) -> Result<Tensor> {
-    #[cfg(feature = "cuda")]
-    if device.is_cuda() && dtype == DType::F32 {
+    if crate::cuda::serves(device) && dtype == DType::F32 {
         return crate::cuda::routing::noise(key, layer, (tokens, experts), std, device);
     }
     let mut values = vec![0f64; tokens * experts];

@@ -2,9 +2,13 @@
 //! precisions, gradients against central differences of the reference, nothing
 //! computed for what is frozen, the same bits on any number of threads.
 //!
-//! It runs on the CPU, on the CPU with the operations of other devices, and on the device
-//! that `MOA_TEST_DEVICE` names (`cuda`), where one that does not answer is a failure.
-#![allow(dead_code, clippy::unwrap_used)]
+//! It runs on the CPU, on the CPU with the operations of other devices, on the CPU with the
+//! sources of CUDA's kernels if there is a compiler of C++, and on the device that
+//! `MOA_TEST_DEVICE` names (`cuda`), where one that does not answer is a failure. With
+//! `MOA_TEST_WAY=sources` only the kernels' sources are run.
+#![allow(dead_code, unsafe_code, clippy::unwrap_used)]
+
+pub mod shim;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use moa_kernels::Tape;
@@ -27,11 +31,23 @@ pub fn device() -> Device {
     DEVICE.with_borrow(Device::clone)
 }
 
+/// True if kernels run, on a device or from their sources.
+pub fn kernels_run() -> bool {
+    !device().is_cpu() || moa_kernels::emulate::on()
+}
+
 /// Calls `f` in every way that operations can be run, with its name.
 pub fn every_way(f: impl Fn(&str)) {
-    f("cpu");
-    moa_kernels::as_on_a_device(|| f("tensors"));
+    let only = std::env::var("MOA_TEST_WAY").unwrap_or_default();
+    if only.is_empty() {
+        f("cpu");
+        moa_kernels::as_on_a_device(|| f("tensors"));
+    }
+    if shim::compiler().is_some() {
+        shim::on_the_shim(|_| f("sources"));
+    }
     let name = std::env::var("MOA_TEST_DEVICE").unwrap_or_default();
+    let name = if only.is_empty() { name } else { String::new() };
     let device = match name.as_str() {
         "" => return,
         "cuda" => Device::new_cuda_with_stream(0).unwrap(),
@@ -81,9 +97,13 @@ fn check_here(
     op: &(impl Fn(&[Tensor]) -> Result<Tensor> + Sync),
     reference: impl Fn(&[Vec<f64>]) -> Vec<f64>,
 ) {
-    let half = !device().is_cpu() && !name.starts_with("routed");
+    let half = kernels_run() && !name.starts_with("routed");
+    let from_sources = moa_kernels::emulate::on();
     for (dtype, value_tol, grad_tol) in PRECISE.into_iter().chain(HALF.into_iter().filter(|_| half))
     {
+        if from_sources && dtype == DType::F64 {
+            continue; // no kernel takes it
+        }
         let vars: Vec<Var> =
             args.iter().map(|a| Var::from_tensor(&tensor(&a.0, &a.1, dtype)).unwrap()).collect();
         let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();

@@ -52,7 +52,6 @@ impl Deltas {
     /// `[experts, in, out]`, dropped entries 0 and the others scaled.
     pub fn build(&self, dtype: DType) -> Result<Tensor> {
         let product = self.outer()?.t()?.matmul(&self.inner()?)?;
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(&product) && product.dtype() == DType::F32 {
             let sizes = (self.experts(), self.t, self.a, self.b);
             return crate::cuda::kronecker::place(&product, sizes, &self.drop, dtype);
@@ -83,7 +82,6 @@ impl Deltas {
     /// The gradient of the product `[t^2, E a b]` from that of the deltas.
     fn unplaced(&self, dh: &Tensor) -> Result<Tensor> {
         let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(dh) && self.s.dtype() == DType::F32 {
             return crate::cuda::kronecker::unplace(dh, (e, t, a, b), &self.drop);
         }

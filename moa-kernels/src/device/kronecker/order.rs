@@ -22,8 +22,7 @@ impl Order {
         let (experts, top_k) = (routing.experts(), routing.gating.top_k);
         let device = routing.indices.device();
         // The sizes of the products must be known here, so the device is waited for.
-        #[cfg(feature = "cuda")]
-        if device.is_cuda() && experts <= crate::cuda::experts::MOST {
+        if crate::cuda::serves(device) && experts <= crate::cuda::experts::MOST {
             let [pairs, tokens, places, firsts] =
                 crate::cuda::experts::order(&routing.indices, experts)?;
             let firsts = firsts.to_vec1::<u32>()?.into_iter().map(|n| n as usize).collect();
@@ -56,7 +55,6 @@ impl Order {
 
     /// Rows of tokens in order, each times its weight.
     pub fn gather(&self, rows: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(rows) {
             return crate::cuda::experts::gather(rows, &self.tokens, weights);
         }
@@ -69,7 +67,6 @@ impl Order {
 
     /// Ordered rows `[pairs, in]`, each times the matrix of its expert, `[experts, in, out]`.
     pub fn times(&self, rows: &Tensor, matrices: &Tensor) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(rows) {
             let to = crate::cuda::gemm::room((rows.dim(0)?, matrices.dim(2)?), rows)?;
             for (e, first, n) in self.spans() {
@@ -86,7 +83,6 @@ impl Order {
     /// For each expert, `a^T b` over its ordered rows, `[experts, in, out]`.
     pub fn outer(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (width, out) = (a.dim(1)?, b.dim(1)?);
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(a) && self.spans().all(|(_, _, n)| n > 0) {
             let to = crate::cuda::gemm::room((self.firsts.len() - 1, width, out), a)?;
             for (e, first, n) in self.spans() {
@@ -104,7 +100,6 @@ impl Order {
 
     /// `scale` times the products of two ordered rows each, `[tokens, top_k]`.
     pub fn dots(&self, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(a) {
             let dots = crate::cuda::experts::dots(a, b, &self.places, scale)?;
             return dots.reshape(((), self.top_k));
@@ -122,7 +117,6 @@ impl Order {
         bias: Option<&Tensor>,
     ) -> Result<Tensor> {
         let bias = bias.map(|b| like(b, base)).transpose()?;
-        #[cfg(feature = "cuda")]
         if crate::cuda::runs(base) {
             let (places, k) = (&self.places, self.top_k);
             return crate::cuda::experts::combine(base, rows, places, weights, bias.as_ref(), k);

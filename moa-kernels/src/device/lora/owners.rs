@@ -11,7 +11,6 @@ pub struct Owners {
     /// 1 where a rank belongs to an expert, `[experts, total]`.
     pub table: Tensor,
     /// The number of each rank's expert, or the number of experts, `[total]` `u32`.
-    #[cfg(feature = "cuda")]
     pub list: Tensor,
 }
 
@@ -48,7 +47,6 @@ impl Owners {
         let table = Tensor::from_vec(table, (ranks.len(), total), &Device::Cpu)?;
         Ok(Self {
             table: wide(&table.to_dtype(like.dtype())?)?.to_device(like.device())?,
-            #[cfg(feature = "cuda")]
             list: Tensor::from_vec(list, total, like.device())?,
         })
     }

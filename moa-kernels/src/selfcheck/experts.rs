@@ -1,0 +1,228 @@
+//! Routed layers whose tokens go where given scores send them, and the router's scores.
+
+use super::case::{Arg, Case, normal, tensor, tokens, trained};
+use crate::kronecker::{self, DropConnect, Shared, routed_kronecker};
+use crate::lora::{self, routed_lora};
+use crate::reference::{self, Adapter, Router};
+use crate::router::cosine_scores;
+use crate::routing::{Balance, Gating, Routing, Threshold, balance_loss};
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+const IN: usize = 12;
+const OUT: usize = 18;
+/// `t` of Kronecker experts.
+const T: usize = 3;
+
+/// One layer.
+#[derive(Clone)]
+struct Layer {
+    name: &'static str,
+    tokens: usize,
+    ranks: &'static [usize],
+    kronecker: bool,
+    dropped: bool,
+    top_k: usize,
+    renormalise: bool,
+}
+
+const PLAIN: Layer = Layer {
+    name: "LoRA, ranks 1, 2, 4, 8, one expert empty",
+    tokens: 33,
+    ranks: &[1, 2, 4, 8],
+    kronecker: false,
+    dropped: false,
+    top_k: 1,
+    renormalise: false,
+};
+
+const LAYERS: &[Layer] = &[
+    PLAIN,
+    Layer { name: "LoRA, two of four", top_k: 2, ..PLAIN },
+    Layer { name: "LoRA, three of four, renormalised", top_k: 3, renormalise: true, ..PLAIN },
+    Layer { name: "LoRA, one expert, one token", tokens: 1, ranks: &[17], ..PLAIN },
+    Layer { name: "Kronecker, one expert empty", kronecker: true, ranks: &[1, 4, 2], ..PLAIN },
+    Layer {
+        name: "Kronecker, two of three, DropConnect",
+        kronecker: true,
+        dropped: true,
+        ranks: &[1, 4, 2],
+        top_k: 2,
+        renormalise: true,
+        ..PLAIN
+    },
+];
+
+/// Scores that lie far apart and give the last of several experts nothing.
+pub fn forced(count: usize, experts: usize) -> Arg {
+    let mut arg = trained(20, &[count, experts], 0.1);
+    for (t, row) in arg.values.chunks_mut(experts).enumerate() {
+        let used = (experts - 1).max(1);
+        for (e, score) in row.iter_mut().enumerate() {
+            *score -= if e < used { 0.7 * ((e + used - t % used) % used) as f64 } else { 3.5 };
+        }
+    }
+    arg
+}
+
+impl Layer {
+    fn gating(&self) -> Gating {
+        Gating { top_k: self.top_k, renormalise: self.renormalise }
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        let mut args = vec![tokens(21, &[self.tokens, IN], 1.0)];
+        args.push(forced(self.tokens, self.ranks.len()));
+        if self.kronecker {
+            args.push(trained(22, &[T, T, 1], 0.7));
+            args.push(trained(23, &[T, 1, T], 0.7));
+        }
+        for (e, &r) in self.ranks.iter().enumerate() {
+            let seed = 30 + 2 * e as u64;
+            if self.kronecker {
+                args.push(trained(seed, &[T, IN / T, r], 0.6));
+                args.push(trained(seed + 1, &[T, r, OUT / T], 0.6));
+            } else {
+                args.push(trained(seed, &[r, IN], 0.4));
+                args.push(trained(seed + 1, &[OUT, r], 0.6));
+            }
+        }
+        args.push(trained(24, &[OUT], 0.3));
+        args
+    }
+
+    fn weight() -> Vec<f64> {
+        // Numbers that every type has.
+        normal(25, OUT * IN, 0.3).iter().map(|v| (v * 64.0).round() / 64.0).collect()
+    }
+
+    fn keep(&self) -> Vec<u8> {
+        let coins = normal(26, self.ranks.len() * IN * OUT, 1.0);
+        coins.iter().map(|&z| u8::from(z > 0.0)).collect()
+    }
+
+    fn run(&self, t: &[Tensor]) -> Result<Tensor> {
+        let routing = Routing::new(&t[1], None, self.gating())?;
+        let weight = tensor(&Self::weight(), &[OUT, IN], t[0].dtype(), t[0].device())?;
+        let (rest, bias) = (&t[2..t.len() - 1], t.last());
+        if !self.kronecker {
+            let pair = |p: &[Tensor]| lora::Expert { down: p[0].clone(), up: p[1].clone() };
+            let experts: Vec<_> = rest.chunks(2).map(pair).collect();
+            return routed_lora(&t[0], &weight, None, &routing, &experts, bias, 1.5);
+        }
+        let shared = Shared { left: rest[0].clone(), right: rest[1].clone() };
+        let pair = |p: &[Tensor]| kronecker::Expert { left: p[0].clone(), right: p[1].clone() };
+        let experts: Vec<_> = rest[2..].chunks(2).map(pair).collect();
+        let drop = match self.dropped {
+            true => DropConnect::Given { keep: Arc::new(self.keep()), p: 0.5 },
+            false => DropConnect::Off,
+        };
+        routed_kronecker(&t[0], &weight, None, &routing, &shared, &experts, bias, 1.5, drop)
+    }
+
+    fn plain(&self, v: &[Vec<f64>]) -> Vec<f64> {
+        let (rest, size) = (&v[2..v.len() - 1], IN * OUT);
+        let lora = |p: &[Vec<f64>]| Adapter::Lora { down: p[0].clone(), up: p[1].clone() };
+        let experts = if self.kronecker {
+            let factors = rest[2..].chunks(2).enumerate();
+            let one = |(e, p): (usize, &[Vec<f64>])| Adapter::Kronecker {
+                s: rest[0].clone(),
+                v: rest[1].clone(),
+                left: p[0].clone(),
+                right: p[1].clone(),
+                keep: match self.dropped {
+                    true => self.keep()[e * size..][..size].to_vec(),
+                    false => Vec::new(),
+                },
+                factor: 2.0,
+            };
+            factors.map(one).collect()
+        } else {
+            rest.chunks(2).map(lora).collect()
+        };
+        let layer = reference::Layer {
+            weight: Self::weight(),
+            bias: v[v.len() - 1].clone(),
+            router: Router::Given { scores: v[1].clone() },
+            experts,
+            top_k: self.top_k,
+            renormalise: self.renormalise,
+            scale: 1.5,
+            noise_std: 1.0,
+            aux_weight: 0.0,
+            max_threshold: false,
+        };
+        layer.forward(&v[0], IN, &[]).y
+    }
+}
+
+pub fn cases() -> Vec<Case> {
+    let layer = |layer: &Layer| {
+        let (a, b) = (layer.clone(), layer.clone());
+        Case {
+            name: layer.name.into(),
+            args: layer.args(),
+            op: Box::new(move |t| a.run(t)),
+            reference: Box::new(move |v| b.plain(v)),
+        }
+    };
+    LAYERS.iter().map(layer).chain([scores(), balance()]).collect()
+}
+
+/// Cosine scores.
+fn scores() -> Case {
+    let (p, experts) = (20, 5);
+    Case {
+        name: "cosine scores".into(),
+        args: vec![
+            tokens(40, &[37, p], 1.0),
+            trained(41, &[p, experts], 0.5),
+            Arg { values: vec![0.7], ..trained(42, &[1], 1.0) },
+        ],
+        op: Box::new(|t| cosine_scores(&t[0], &t[1], &t[2])),
+        reference: Box::new(move |v| {
+            let router = Router::Cosine {
+                weight: (0..p * p).map(|i| f64::from(u8::from(i / p == i % p))).collect(),
+                bias: Vec::new(),
+                sim: v[1].clone(),
+                temperature: v[2][0],
+            };
+            choosing(router, experts, 1).forward(&v[0], p, &[]).scores
+        }),
+    }
+}
+
+/// The balance loss.
+fn balance() -> Case {
+    let (count, experts) = (33, 4);
+    Case {
+        name: "balance loss".into(),
+        args: vec![forced(count, experts)],
+        op: Box::new(|t| {
+            let routing = Routing::new(&t[0], None, Gating { top_k: 2, renormalise: false })?;
+            let threshold = Threshold::Kth;
+            balance_loss(&routing, Balance { weight: 0.1, noise_std: 0.25, threshold })
+        }),
+        reference: Box::new(move |v| {
+            let layer = choosing(Router::Given { scores: v[0].clone() }, experts, 2);
+            vec![layer.forward(&vec![0.0; count], 1, &[]).aux]
+        }),
+    }
+}
+
+/// A layer of which only the routing matters.
+pub fn choosing(router: Router, experts: usize, top_k: usize) -> reference::Layer {
+    let nothing = Adapter::Lora { down: Vec::new(), up: Vec::new() };
+    reference::Layer {
+        weight: Vec::new(),
+        bias: Vec::new(),
+        router,
+        experts: vec![nothing; experts],
+        top_k,
+        renormalise: false,
+        scale: 1.0,
+        noise_std: 0.25,
+        aux_weight: 0.1,
+        max_threshold: false,
+    }
+}

@@ -1,0 +1,2 @@
+// Stands for the header of CUDA; see half.h.
+#pragma once

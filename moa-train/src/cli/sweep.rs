@@ -54,6 +54,9 @@ struct Plan {
     /// Set a key of the file; repeat for several
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Folder of `sweep collect` with results that need no run
+    #[arg(long, value_name = "DIR", requires = "out")]
+    results: Option<PathBuf>,
     /// Do not train a few steps of each method to see how long they take
     #[arg(long)]
     no_timing: bool,
@@ -76,8 +79,11 @@ impl Plan {
         if !self.json {
             let head = ["jobs", "parameters", "MB", "s/step", "hours"];
             let [jobs, parameters, memory, step, hours] = head;
-            writeln!(out, "{:16} {:wide$} {jobs:>5} {parameters:>11} {memory:>6} {step:>7} {hours:>7}",
-                "dataset", "method")?;
+            writeln!(
+                out,
+                "{:16} {:wide$} {jobs:>5} {parameters:>11} {memory:>6} {step:>7} {hours:>7}",
+                "dataset", "method"
+            )?;
         }
         let mut total = 0.0;
         for kind in kinds(&all) {
@@ -93,12 +99,18 @@ impl Plan {
                 continue;
             }
             let timed = |text: String| if self.no_timing { "-".into() } else { text };
-            let (step, hours) = (timed(format!("{:.2}", cost.step_s)), timed(format!("{hours:.2}")));
+            let (step, hours) =
+                (timed(format!("{:.2}", cost.step_s)), timed(format!("{hours:.2}")));
             let (parameters, memory) = (cost.parameters, cost.memory.div_ceil(1_000_000));
-            writeln!(out, "{dataset:16} {method:wide$} {count:>5} {parameters:>11} {memory:>6} {step:>7} {hours:>7}")?;
+            writeln!(
+                out,
+                "{dataset:16} {method:wide$} {count:>5} {parameters:>11} {memory:>6} {step:>7} {hours:>7}"
+            )?;
         }
         if !self.json {
-            let time = if self.no_timing { String::new() } else {
+            let time = if self.no_timing {
+                String::new()
+            } else {
                 format!(", {total:.1} hours by one worker on this machine")
             };
             writeln!(out, "{} runs{time}", all.len())?;
@@ -107,7 +119,11 @@ impl Plan {
             }
         }
         let Some(dir) = &self.out else { return Ok(()) };
-        Folder::plan(dir, &file)?;
+        let folder = Folder::plan(dir, &file)?;
+        if let Some(results) = &self.results {
+            let count = collect::adopt(&folder, results)?;
+            note(format_args!("{count} runs are done: {}", results.display()));
+        }
         note(format_args!("next: moa-train sweep run {}", dir.display()));
         Ok(())
     }
@@ -126,7 +142,9 @@ enum Launcher {
 /// A worker that dies is followed by another one, which goes on from the last checkpoint. The
 /// program ends when no run is left: with 0, or with 1 if runs failed.
 #[derive(clap::Args)]
-#[command(after_help = "Example: moa-train sweep run runs/pacs --workers 2 --device cuda:0 --device cuda:1")]
+#[command(
+    after_help = "Example: moa-train sweep run runs/pacs --workers 2 --device cuda:0 --device cuda:1"
+)]
 struct Run {
     /// Folder of the sweep
     dir: PathBuf,
@@ -148,6 +166,9 @@ struct Run {
     /// End when all runs that are left are other workers'
     #[arg(long)]
     no_wait: bool,
+    /// One of several workers that one program has started
+    #[arg(long, hide = true)]
+    member: bool,
     /// Seconds between a worker's signs of life; after six that are missing it counts as dead
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     heartbeat: f64,
@@ -190,12 +211,18 @@ impl Run {
     }
 
     fn ended(&self, tally: Tally) -> Result<()> {
+        if self.member {
+            return Ok(()); // the program that started it counts
+        }
         let Tally { done, failed, open } = tally;
         let dir = self.dir.display();
         let rest = if open > 0 { format!(", {open} left to other workers") } else { String::new() };
         writeln!(std::io::stdout(), "{done} runs done, {failed} failed{rest}")?;
-        ensure!(failed == 0, "{failed} runs failed: `moa-train sweep status {dir}` says why, \
-            `moa-train sweep run {dir} --retry` tries them again");
+        ensure!(
+            failed == 0,
+            "{failed} runs failed: `moa-train sweep status {dir}` says why, \
+            `moa-train sweep run {dir} --retry` tries them again"
+        );
         Ok(())
     }
 

@@ -23,6 +23,7 @@ pub use cache::Kept;
 pub use data::{Data, Part, labelled};
 pub use memory::estimate;
 pub use plan::Plan;
+pub use record::hparams;
 pub use run::{AtWork, DONE_FILE, LOCK_FILE, Outcome, Run};
 pub use step::{Losses, step, step_losses};
 pub use waiting::Time;

@@ -32,7 +32,7 @@ pub struct Plan {
     pub device: Device,
     /// What evaluation keeps of its images, if asked to and if there is anything.
     pub kept: Option<Kept>,
-    backbone: BackboneRef,
+    pub(super) backbone: BackboneRef,
     data_sha256: String,
 }
 

@@ -3,10 +3,12 @@
 use super::evaluation::Evaluation;
 use super::plan::Plan;
 use crate::checkpoint::State;
+use crate::config::Config;
 use crate::protocol::args::Args;
 use crate::protocol::record::Record;
 use moa_infer::dataset::DatasetKind;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// One line with the accuracy of every environment.
 pub fn summary(plan: &Plan, at: u64, evaluation: &Evaluation, better: bool) -> String {
@@ -27,6 +29,15 @@ pub fn summary(plan: &Plan, at: u64, evaluation: &Evaluation, better: bool) -> S
     format!("after step {}: validation {mean:.1} %  {}{mark}", at + 1, cells.join("  "))
 }
 
+/// The name of a folder; what is no folder as it is.
+fn short(spec: &str) -> &str {
+    let path = Path::new(spec);
+    match path.is_absolute() {
+        true => path.file_name().and_then(|name| name.to_str()).unwrap_or(spec),
+        false => spec,
+    }
+}
+
 /// The line of `results.jsonl`, with DomainBed's keys.
 pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> Record {
     let (config, data) = (&plan.config, &plan.data);
@@ -34,22 +45,10 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
     let images = (at + 1) * config.train.accumulate * config.train.batch_per_env as u64;
     let (sum, count) = state.losses;
     let mean = |total: f64| (count > 0).then(|| total / count as f64);
-    let hparams = json!({
-        "lr": config.optim.lr,
-        "batch_size": config.train.batch_per_env,
-        "weight_decay": config.optim.weight_decay,
-        "resnet_dropout": config.head.dropout,
-        "data_augmentation": config.data.augment == crate::config::Augment::Domainbed,
-        "class_balanced": false,
-        "backbone": config.backbone.spec,
-        "optimizer": config.optim.kind,
-        "schedule": config.optim.schedule,
-        "warmup": config.optim.warmup,
-        "clip": config.train.clip,
-        "accumulate": config.train.accumulate,
-        "image_size": config.data.image_size,
-        "eval_max_images": config.eval.max_images,
-    });
+    let mut hparams = hparams(config);
+    // The first digits tell files apart.
+    let sha256: String = plan.backbone.sha256.chars().take(12).collect();
+    hparams.insert("backbone_sha256".into(), sha256.into());
     Record {
         step: at,
         epoch: images as f64 / smallest as f64,
@@ -75,7 +74,29 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
             },
             extra: Map::new(),
         },
-        hparams: hparams.as_object().cloned().unwrap_or_default(),
+        hparams,
         extra: Map::new(),
     }
+}
+
+/// The settings in a record, as far as the configuration alone says them.
+pub fn hparams(config: &Config) -> Map<String, Value> {
+    let hparams = json!({
+        "lr": config.optim.lr,
+        "batch_size": config.train.batch_per_env,
+        "weight_decay": config.optim.weight_decay,
+        "resnet_dropout": config.head.dropout,
+        "data_augmentation": config.data.augment == crate::config::Augment::Domainbed,
+        "class_balanced": false,
+        // Not its whole path: runs of several machines share a row.
+        "backbone": short(&config.backbone.spec),
+        "optimizer": config.optim.kind,
+        "schedule": config.optim.schedule,
+        "warmup": config.optim.warmup,
+        "clip": config.train.clip,
+        "accumulate": config.train.accumulate,
+        "image_size": config.data.image_size,
+        "eval_max_images": config.eval.max_images,
+    });
+    hparams.as_object().cloned().unwrap_or_default()
 }

@@ -19,6 +19,11 @@ pub fn remarks(records: &[Record]) -> Vec<String> {
         settings.insert("steps".into(), json!(args.steps));
         settings.insert("holdout_fraction".into(), json!(args.holdout_fraction));
         for (key, value) in settings {
+            // Random hyper-parameters are other ones in each trial.
+            let drawn = ["lr", "batch_size", "weight_decay", "resnet_dropout"];
+            if args.hparams_seed > 0 && drawn.contains(&key.as_str()) {
+                continue;
+            }
             row.entry(key).or_default().insert(value.to_string());
         }
         let trial = (&args.dataset, &args.algorithm, &args.test_envs, args.trial_seed);

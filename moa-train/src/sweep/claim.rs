@@ -30,7 +30,9 @@ pub struct Claim {
     pub owner: Owner,
     /// Seconds between signs of life.
     pub every_s: f64,
-    /// 1, and one more for each worker that died at it.
+    /// How far the job was, in any words.
+    pub at: String,
+    /// 1, and one more for each worker that died before it got any further.
     pub attempt: u32,
 }
 
@@ -103,14 +105,14 @@ impl Claims {
         Self::list(&self.dir)
     }
 
-    /// Takes a job whose claims have these numbers, if no living worker has it. `lost` is called
-    /// when another one has taken it over.
+    /// Takes a job whose claims have these numbers, and which is as far as `at` says, if no living
+    /// worker has it. `lost` is called when another one has taken it over.
     ///
     /// # Errors
     /// If claims cannot be read or written.
     pub fn take(
         &mut self,
-        job: &str,
+        (job, at): (&str, &str),
         numbers: &[u64],
         lost: impl Fn() + Send + 'static,
     ) -> Result<Option<Held>> {
@@ -122,10 +124,12 @@ impl Claims {
                 return Ok(None);
             }
             number = last + 1;
-            attempt = 1 + found.claim.map_or(1, |claim| claim.attempt);
+            let before = found.claim.filter(|claim| claim.at == at);
+            attempt = 1 + before.map_or(0, |claim| claim.attempt);
         }
         let path = file(&self.dir, job, number);
-        let claim = Claim { owner: self.owner.clone(), every_s: self.every.as_secs_f64(), attempt };
+        let every_s = self.every.as_secs_f64();
+        let claim = Claim { owner: self.owner.clone(), every_s, at: at.into(), attempt };
         let made = match OpenOptions::new().append(true).create_new(true).open(&path) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
             made => made.and_then(|file| begin(file, &claim)),
@@ -248,7 +252,7 @@ mod tests {
 
     fn take(claims: &mut Claims, job: &str) -> Option<Held> {
         let known = claims.known().unwrap();
-        claims.take(job, known.get(job).map_or(&[], Vec::as_slice), || {}).unwrap()
+        claims.take((job, "half"), known.get(job).map_or(&[], Vec::as_slice), || {}).unwrap()
     }
 
     #[test]
@@ -271,7 +275,7 @@ mod tests {
     /// Writes the claim of a worker elsewhere that says nothing more.
     fn silent(dir: &Path, number: u64) {
         let owner = Owner { system: "elsewhere".into(), ..Owner::this() };
-        let claim = Claim { owner, every_s: EVERY.as_secs_f64(), attempt: 1 };
+        let claim = Claim { owner, every_s: EVERY.as_secs_f64(), at: "half".into(), attempt: 1 };
         begin(File::create(file(dir, "job", number)).unwrap(), &claim).unwrap();
     }
 
@@ -293,12 +297,15 @@ mod tests {
         if !cfg!(target_os = "linux") {
             return;
         }
-        let dir = tempfile::tempdir().unwrap();
-        let owner = Owner { began: "1".into(), ..Owner::this() };
-        let claim = Claim { owner, every_s: 1e6, attempt: 3 };
-        begin(File::create(file(dir.path(), "job", 7)).unwrap(), &claim).unwrap();
-        let mut worker = Claims::new(dir.path(), EVERY).unwrap();
-        assert_eq!(take(&mut worker, "job").unwrap().attempt, 4);
+        // Of workers that got further the number is not counted.
+        for (at, attempt) in [("half", 4), ("quarter", 1)] {
+            let dir = tempfile::tempdir().unwrap();
+            let owner = Owner { began: "1".into(), ..Owner::this() };
+            let claim = Claim { owner, every_s: 1e6, at: at.into(), attempt: 3 };
+            begin(File::create(file(dir.path(), "job", 7)).unwrap(), &claim).unwrap();
+            let mut worker = Claims::new(dir.path(), EVERY).unwrap();
+            assert_eq!(take(&mut worker, "job").unwrap().attempt, attempt);
+        }
     }
 
     #[test]
@@ -307,7 +314,8 @@ mod tests {
         let mut worker = Claims::new(dir.path(), EVERY).unwrap();
         let heard = Arc::new(AtomicBool::new(false));
         let flag = heard.clone();
-        let held = worker.take("job", &[], move || flag.store(true, Ordering::SeqCst)).unwrap();
+        let held =
+            worker.take(("job", ""), &[], move || flag.store(true, Ordering::SeqCst)).unwrap();
         silent(dir.path(), 2);
         std::thread::sleep(EVERY * 5);
         assert!(held.as_ref().unwrap().is_lost() && heard.load(Ordering::SeqCst));
@@ -322,7 +330,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         silent(dir.path(), 3);
         let mut worker = Claims::new(dir.path(), EVERY).unwrap();
-        assert!(worker.take("job", &[], || {}).unwrap().is_none());
+        assert!(worker.take(("job", ""), &[], || {}).unwrap().is_none());
         assert_eq!(worker.known().unwrap()["job"], [3]);
     }
 }

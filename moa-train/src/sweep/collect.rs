@@ -1,7 +1,9 @@
 //! The results of a sweep without its checkpoints, small enough to keep.
 
 use super::folder::Folder;
-use crate::protocol::results::RESULTS_FILE;
+use super::jobs::Job;
+use crate::fit::{DONE_FILE, hparams};
+use crate::protocol::results::{RESULTS_FILE, read_results};
 use crate::swad;
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -14,17 +16,65 @@ use std::path::Path;
 pub fn collect(folder: &Folder, out: &Path) -> Result<usize> {
     let mut count = 0;
     for job in folder.jobs.iter().filter(|job| folder.is_done(job)) {
-        let (from, to) = (folder.run(job), out.join(&job.name));
-        for name in [RESULTS_FILE.into(), format!("{}/{RESULTS_FILE}", swad::FOLDER)] {
-            let (source, target) = (from.join(&name), to.join(&name));
-            if !source.is_file() {
-                continue; // weights were not averaged
-            }
-            let parent = target.parent().unwrap_or(&to);
-            std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-            std::fs::copy(&source, &target).with_context(|| target.display().to_string())?;
-        }
+        copy(&folder.run(job), &out.join(&job.name))?;
         count += 1;
     }
     Ok(count)
+}
+
+/// Takes results that [`collect`] has left in `from` for those of the sweep's runs, if these
+/// have not begun; returns how many.
+///
+/// # Errors
+/// If results are not those of the run of that name, or cannot be copied.
+pub fn adopt(folder: &Folder, from: &Path) -> Result<usize> {
+    let mut count = 0;
+    for job in &folder.jobs {
+        let (source, run) = (from.join(&job.name), folder.run(job));
+        if source.join(RESULTS_FILE).is_file() && !run.exists() {
+            require_same(job, &source.join(RESULTS_FILE))?;
+            copy(&source, &run)?;
+            moa_core::files::write_whole(&run.join(DONE_FILE), "done")?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn require_same(job: &Job, path: &Path) -> Result<()> {
+    let records = read_results(path)?;
+    let last = records.last().with_context(|| format!("{}: no results", path.display()))?;
+    let (config, args) = (&job.config, &last.args);
+    let wanted = [
+        ("the method", config.method.label() == args.algorithm),
+        ("data.trial_seed", config.data.trial_seed == args.trial_seed),
+        ("train.seed", config.train.seed == args.seed),
+        ("train.hparams_seed", config.train.hparams_seed == args.hparams_seed),
+        ("data.holdout", config.data.holdout == args.holdout_fraction),
+        ("train.steps", Some(config.train.steps) == args.steps),
+        ("train.eval_every", Some(config.train.eval_every) == args.checkpoint_freq),
+        ("the last step", last.step + 1 == config.train.steps),
+    ];
+    let unlike = wanted.iter().find(|(_, same)| !same).map(|(name, _)| (*name).to_string());
+    let mut hparams = hparams(config).into_iter();
+    let unlike = unlike.or_else(|| {
+        hparams.find(|(key, value)| last.hparams.get(key) != Some(value)).map(|(key, _)| key)
+    });
+    match unlike {
+        Some(what) => anyhow::bail!("{}: {what} is not that of the sweep", path.display()),
+        None => Ok(()),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for name in [RESULTS_FILE.into(), format!("{}/{RESULTS_FILE}", swad::FOLDER)] {
+        let (source, target) = (from.join(&name), to.join(&name));
+        if !source.is_file() {
+            continue; // weights were not averaged
+        }
+        let parent = target.parent().unwrap_or(to);
+        std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        std::fs::copy(&source, &target).with_context(|| target.display().to_string())?;
+    }
+    Ok(())
 }

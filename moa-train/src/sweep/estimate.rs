@@ -47,8 +47,7 @@ pub fn cost(config: &Config, timed: bool) -> Result<Cost> {
     let every = config.train.eval_every;
     let last = config.train.steps - 1;
     let evaluations = last / every + 1 + u64::from(!last.is_multiple_of(every));
-    let seconds = config.train.steps as f64 * step_s
-        + evaluations as f64 * images as f64 * image_s;
+    let seconds = config.train.steps as f64 * step_s + evaluations as f64 * images as f64 * image_s;
     Ok(Cost { step_s, image_s, hours: seconds / 3600.0, ..nothing })
 }
 
@@ -71,8 +70,12 @@ fn step_seconds(plan: &Plan) -> Result<f64> {
 fn image_seconds(plan: &Plan) -> Result<f64> {
     let config = &plan.config;
     let predictor = Predictor::of(plan.model.clone(), plan.preprocess.clone(), &plan.device);
-    let (classes, how) = (plan.data.dataset.classes.len(), (config.eval.batch, config.data.workers));
-    let parts = plan.data.evaluated().map(|(env, part)| plan.data.samples(env, part, 2 * config.eval.batch));
+    let (classes, how) =
+        (plan.data.dataset.classes.len(), (config.eval.batch, config.data.workers));
+    let parts = plan
+        .data
+        .evaluated()
+        .map(|(env, part)| plan.data.samples(env, part, 2 * config.eval.batch));
     let samples = parts.max_by_key(Vec::len).unwrap_or_default();
     let warm = samples.len().min(config.eval.batch);
     evaluate(&predictor, &samples[..warm], classes, how, || false)?;
@@ -92,7 +95,9 @@ pub struct Kind<'a> {
 /// The kinds of jobs, in their order.
 pub fn kinds(jobs: &[Job]) -> Vec<Kind<'_>> {
     let mut kinds: Vec<Kind<'_>> = Vec::new();
-    let key = |job: &Job| (job.config.data.dataset.clone(), job.config.data.root.clone(), job.config.method.label());
+    let key = |job: &Job| {
+        (job.config.data.dataset.clone(), job.config.data.root.clone(), job.config.method.label())
+    };
     for job in jobs {
         match kinds.iter_mut().find(|kind| key(kind.job) == key(job)) {
             Some(kind) => kind.count += 1,

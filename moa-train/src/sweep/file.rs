@@ -220,7 +220,11 @@ mod tests {
         assert_eq!(fails("sweep.methods=[]"), "a.toml: sweep.methods names no method");
         assert_eq!(fails("train.seed=1"), "a.toml: train.seed is set by sweep.trials");
         assert!(fails("sweep.draws=2").ends_with("choose random hyper-parameters or a grid"));
-        assert!(fails("sweep.trials=2").contains("[sweep]: invalid type"), "{}", fails("sweep.trials=2"));
+        assert!(
+            fails("sweep.trials=2").contains("[sweep]: invalid type"),
+            "{}",
+            fails("sweep.trials=2")
+        );
         let none = SweepFile::parse("[data]\n", "a.toml", &[]).unwrap_err().to_string();
         assert_eq!(none, "a.toml: no table [sweep] with `methods = [...]`");
     }

@@ -108,7 +108,10 @@ fn hparams(file: &SweepFile, dataset: &str, trial: u64) -> Vec<Vec<(String, Valu
         let with = |before: &Vec<(String, Value)>, value: &Value| {
             [before.as_slice(), &[(key.to_string(), value.clone())]].concat()
         };
-        all = all.iter().flat_map(|b| values.iter().map(|v| with(b, v)).collect::<Vec<_>>()).collect();
+        all = all
+            .iter()
+            .flat_map(|b| values.iter().map(|v| with(b, v)).collect::<Vec<_>>())
+            .collect();
     });
     all
 }

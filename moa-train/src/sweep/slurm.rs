@@ -63,7 +63,8 @@ impl Slurm<'_> {
     /// If it cannot be written, or `sbatch` is not there or refuses it.
     pub fn submit(&self) -> Result<(PathBuf, String)> {
         let path = self.dir.join(".sweep/slurm.sh");
-        std::fs::create_dir_all(self.dir.join(".sweep")).with_context(|| path.display().to_string())?;
+        std::fs::create_dir_all(self.dir.join(".sweep"))
+            .with_context(|| path.display().to_string())?;
         write_whole(&path, self.script()?)?;
         let hint = || format!("sbatch cannot be run; the script is {}", path.display());
         let output = Command::new("sbatch").arg(&path).output().with_context(hint)?;

@@ -142,7 +142,8 @@ pub fn text(lines: &[Line]) -> String {
         let at = format!("step {} of {}", line.step, line.steps);
         let words = match &line.state {
             State::Running { host, pid, attempt } => {
-                let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                let again =
+                    if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 format!("running: {at}, {host} process {pid}{again}")
             }
             State::Dead { host } => format!("its worker on {host} died at {at}"),
@@ -171,7 +172,8 @@ mod tests {
         };
         let failed = State::Failed { reason: "no space".into(), host: "a".into() };
         let running = State::Running { host: "b".into(), pid: 3, attempt: 2 };
-        let lines = [line("lora", 9, State::Done), line("lora", 4, failed), line("full", 2, running)];
+        let lines =
+            [line("lora", 9, State::Done), line("lora", 4, failed), line("full", 2, running)];
         let found = text(&lines);
         let wanted = "\
 dataset          method   jobs   done  running  waiting  failed

@@ -41,7 +41,7 @@ pub fn run(
                     note(format_args!("a worker died ({status}); another one takes its place"));
                     *slot = Some(start(folder, device.as_deref(), options, threads)?);
                 }
-                Some(0 | 1) => {}
+                Some(0) => {}
                 _ => worst = Some(status),
             }
         }
@@ -71,7 +71,7 @@ fn start(
 ) -> Result<Child> {
     let program = std::env::current_exe().context("this program's own file is not known")?;
     let mut command = Command::new(program);
-    command.args(["sweep", "run"]).arg(&folder.dir);
+    command.args(["sweep", "run", "--member"]).arg(&folder.dir);
     command.args(["--heartbeat", &options.heartbeat.as_secs_f64().to_string()]);
     if !options.wait {
         command.arg("--no-wait");

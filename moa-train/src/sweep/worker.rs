@@ -4,6 +4,7 @@ use super::claim::{Claims, Held};
 use super::folder::{Failure, Folder};
 use super::jobs::Job;
 use super::owner::host;
+use crate::checkpoint;
 use crate::cli::on_big_stack;
 use crate::config::saved;
 use crate::fit::signals::StopFlag;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 use moa_infer::exit::{self, Exit, INTERRUPTED, usage};
 use std::time::Duration;
 
-/// Workers that may die at a job before it counts as failed.
+/// Workers that may die at a job, without getting any further, before it counts as failed.
 const ATTEMPTS: u32 = 5;
 /// Signs of life that a worker waits for another process to leave a run folder.
 const PATIENCE: u32 = 20;
@@ -83,7 +84,10 @@ pub fn work(
             let numbers = known.get(&job.name).map_or(&[][..], Vec::as_slice);
             let own = stop.child();
             let lost = own.clone();
-            let Some(held) = claims.take(&job.name, numbers, move || lost.set())? else { continue };
+            let steps = checkpoint::list(&folder.run(job).join("checkpoints"))?;
+            let at = steps.last().map_or(0, |(step, _)| *step).to_string();
+            let job_at = (job.name.as_str(), at.as_str());
+            let Some(held) = claims.take(job_at, numbers, move || lost.set())? else { continue };
             // It may have ended since it was looked at.
             if !is_over(folder, job) {
                 worked = one(folder, job, options, &held, &own, &mut say)?;
@@ -139,7 +143,9 @@ fn one(
     let ended = loop {
         if held.attempt > ATTEMPTS {
             let died = held.attempt - 1;
-            break Err(anyhow::anyhow!("{died} workers died at it; the log of the system may say why"));
+            break Err(anyhow::anyhow!(
+                "{died} workers died at it; the log of the system may say why"
+            ));
         }
         match train(folder, job, options, stop) {
             // Who had the job before has not yet seen that it is taken over.

@@ -144,3 +144,83 @@ fn features_of_a_backbone() {
     ]);
     ended(&bad, 1);
 }
+
+#[test]
+fn ensembles_and_calibration() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = drawings().display().to_string();
+    let best: Vec<String> =
+        ["lora", "full"].iter().map(|method| format!("{}/best", fit(dir.path(), method))).collect();
+    let eval = |adapters: &[&str], more: &[&str]| {
+        let set = ["--data", &data, "--test-env", "sketch", "--json"];
+        infer(&[&["eval"], adapters, &set, more].concat())
+    };
+    let sketch = |output: std::process::Output| {
+        ended(&output, 0);
+        rows(&output)[0]["envs"]["sketch"].clone()
+    };
+    // Probabilities of the ensemble are those of the mean of logits.
+    let images = format!("{data}/sketch/car");
+    let logits = |model: &str| -> Vec<Vec<f64>> {
+        let output = infer(&["predict", model, &images, "--topk", "7", "--json"]);
+        ended(&output, 0);
+        let row = |row: Value| {
+            let mut of = vec![0.0; 7];
+            for entry in row["topk"].as_array().unwrap() {
+                let index = entry["index"].as_u64().unwrap() as usize;
+                of[index] = entry["prob"].as_f64().unwrap().ln();
+            }
+            of
+        };
+        rows(&output).into_iter().map(row).collect()
+    };
+    let (a, b) = (logits(&best[0]), logits(&best[1]));
+    let together = sketch(eval(&[&best[0], &best[1]], &["--ensemble"]));
+    let car = 0;
+    let answers: Vec<usize> = a
+        .iter()
+        .zip(&b)
+        .map(|(a, b)| {
+            let sums: Vec<f64> = a.iter().zip(b).map(|(a, b)| a + b).collect();
+            (0..7).max_by(|&i, &j| sums[i].total_cmp(&sums[j])).unwrap()
+        })
+        .collect();
+    let names: Vec<Value> = rows(&eval(&[&best[0]], &[]))[0]["classes"].as_array().unwrap().clone();
+    assert_eq!(names[car], "car", "{names:?}");
+    for class in 0..7 {
+        let count = answers.iter().filter(|&&answer| answer == class).count();
+        assert_eq!(together["confusion"][car][class], count);
+    }
+    let alone = sketch(eval(&[&best[0]], &[]));
+    assert_eq!(alone, sketch(eval(&[&best[0]], &["--ensemble"])));
+
+    // The temperature changes how sure the answers are, not which.
+    let calibrated = sketch(eval(&[&best[0]], &["--calibrated"]));
+    assert_eq!(calibrated["confusion"], alone["confusion"]);
+    assert_ne!(calibrated["nll"], alone["nll"]);
+    let run = Path::new(&best[0]).parent().unwrap();
+    let worth: Value = serde_json::from_str(&support::text(&run.join("evaluation.json"))).unwrap();
+    let parts = worth["parts"].as_array().unwrap();
+    let part = parts.iter().find(|p| p["env"] == "sketch" && p["part"] == "in").unwrap();
+    let split = sketch(eval(&[&best[0]], &["--calibrated", "--split", "in"]));
+    let close = |key: &str| {
+        let gap = part["calibrated"][key].as_f64().unwrap() - split[key].as_f64().unwrap();
+        assert!(gap.abs() < 1e-5, "{key}: {gap}");
+    };
+    ["nll", "ece", "brier", "accuracy"].iter().for_each(|key| close(key));
+
+    let predict = |more: &[&str]| infer(&[&["predict", &best[0], &images], more].concat());
+    let text = stdout(&predict(&["--calibrated", "--min-prob", "1"]));
+    assert_eq!(text.matches("  uncertain: ").count(), 6, "{text}");
+    let csv = stdout(&predict(&["--format", "csv", "--min-prob", "0"]));
+    assert!(csv.starts_with("path,rank,index,label,prob,error,uncertain\n"), "{csv}");
+    assert!(csv.lines().skip(1).all(|line| line.ends_with(",,false")), "{csv}");
+    assert_eq!(rows(&predict(&["--json", "--min-prob", "1"]))[0]["uncertain"], true);
+
+    let several = eval(&[&best[0], &best[1]], &[]);
+    ended(&several, 2);
+    assert!(stderr(&several).contains("--ensemble"), "{}", stderr(&several));
+    let plain = infer(&["predict", "tiny", &images, "--calibrated"]);
+    ended(&plain, 1);
+    assert!(stderr(&plain).contains("no temperature"), "{}", stderr(&plain));
+}

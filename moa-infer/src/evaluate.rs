@@ -1,6 +1,6 @@
 //! Runs a model over a list of images.
 
-use crate::metrics::Metrics;
+use crate::calibration::Scored;
 use crate::predictor::Predictor;
 use crate::prefetch::{Prefetch, workers};
 use anyhow::{Context, Result};
@@ -71,7 +71,7 @@ pub fn rows(
     Ok(places.into_iter().map(fill).collect())
 }
 
-/// Evaluates labelled images; `stop` is asked between batches.
+/// The logits of labelled images; `stop` is asked between batches.
 ///
 /// # Errors
 /// If an image cannot be read: a score over fewer images would not be
@@ -79,20 +79,19 @@ pub fn rows(
 pub fn evaluate(
     predictor: &Predictor,
     samples: &[(PathBuf, usize)],
-    classes: usize,
     (batch, threads): (usize, usize),
     stop: impl Fn() -> bool,
-) -> Result<Option<Metrics>> {
+) -> Result<Option<Scored>> {
     let paths = samples.iter().map(|(path, _)| path.clone()).collect();
-    let mut probs = Vec::with_capacity(samples.len());
+    let mut logits = Vec::with_capacity(samples.len());
     for images in batches(predictor, paths, batch, threads) {
         if stop() {
             return Ok(None);
         }
-        for (_, row) in rows(images, |images| predictor.probabilities(images))? {
-            probs.push(row.context("an image of the evaluation cannot be read")?);
+        for (_, row) in rows(images, |images| predictor.logits(images))? {
+            logits.push(row.context("an image of the evaluation cannot be read")?);
         }
     }
-    let labels: Vec<usize> = samples.iter().map(|(_, label)| *label).collect();
-    Ok(Some(Metrics::new(&probs, &labels, classes)))
+    let labels = samples.iter().map(|(_, label)| *label).collect();
+    Ok(Some(Scored { logits, labels }))
 }

@@ -7,7 +7,7 @@
 //! | [`predictor`], [`foreign`] | a classifier ready for images, from our adapters or PEFT's |
 //! | [`inputs`], [`prefetch`] | image lists, decoding ahead in parallel |
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
-//! | [`evaluate`], [`metrics`] | accuracy, confusion, calibration |
+//! | [`evaluate`], [`metrics`], [`calibration`] | accuracy, confusion, honest probabilities |
 //! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
 //! | [`machine`] | what a report says about this machine |
 //! | [`zero_shot`] | classes from their names, with CLIP |
@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibration;
 pub mod cli;
 pub mod dataset;
 pub mod evaluate;

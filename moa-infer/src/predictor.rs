@@ -5,7 +5,7 @@ use crate::labels;
 use crate::spec::{self, is_adapter, is_peft, local, open_backbone};
 use crate::zero_shot::zero_shot;
 use anyhow::{Context, Result};
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use moa_core::backbone::{Backbone, VitConfig};
 use moa_core::clip::ZeroShot;
 use moa_core::image::{Preprocess, Rgb};
@@ -201,16 +201,28 @@ impl Predictor {
         Ok(Tensor::from_vec(images.concat(), shape, &self.device)?)
     }
 
-    /// Probabilities of all classes, one row per image.
+    /// Logits of all classes, one row per image.
     ///
     /// # Errors
     /// If the model has no head.
-    pub fn probabilities(&self, images: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
+    pub fn logits(&self, images: &[Vec<f32>]) -> Result<Vec<Vec<f32>>> {
         let (images, pass) = (self.input(images)?, Pass::eval());
         if let Some(zero_shot) = &self.zero_shot {
-            return softmax(zero_shot.logits(&self.classifier.features(&images, &pass)?)?);
+            return rows(zero_shot.logits(&self.classifier.features(&images, &pass)?)?);
         }
-        softmax(self.classifier.logits(&images, &pass)?.context(NO_HEAD)?)
+        rows(self.classifier.logits(&images, &pass)?.context(NO_HEAD)?)
+    }
+
+    /// The temperature by which logits are to be divided.
+    ///
+    /// # Errors
+    /// If the adapter has none.
+    pub fn temperature(&self) -> Result<f64> {
+        let card = self.card.as_ref().filter(|_| self.zero_shot.is_none());
+        card.and_then(|card| card.temperature).context(
+            "no temperature is known for this model: --calibrated needs an adapter that \
+             `moa-train fit` has written",
+        )
     }
 
     /// What enters block `block`, or the pooled features if there is no such block
@@ -223,15 +235,15 @@ impl Predictor {
         Ok(x.to_device(&Device::Cpu)?)
     }
 
-    /// [`Predictor::probabilities`] of the images that [`Predictor::below`] got for the same
+    /// [`Predictor::logits`] of the images that [`Predictor::below`] got for the same
     /// block: the same bits.
     ///
     /// # Errors
     /// If the model has no head on its pooled feature.
-    pub fn probabilities_above(&self, x: &Tensor, block: usize) -> Result<Vec<Vec<f32>>> {
+    pub fn logits_above(&self, x: &Tensor, block: usize) -> Result<Vec<Vec<f32>>> {
         let x = x.to_device(&self.device)?;
         let logits = self.classifier.logits_above(&x, block, &Pass::eval())?;
-        softmax(logits.context("this model has no head on its pooled feature")?)
+        rows(logits.context("this model has no head on its pooled feature")?)
     }
 
     /// Pooled features, one row per image.
@@ -252,10 +264,6 @@ impl Predictor {
 const NO_HEAD: &str = "this backbone has no classification head; give an adapter, or the names of \
                        classes with --zero-shot";
 
-/// Few numbers: in f64, so that probabilities sum to 1.
-fn softmax(logits: Tensor) -> Result<Vec<Vec<f32>>> {
-    let logits = logits.to_dtype(DType::F64)?.to_device(&Device::Cpu)?;
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?)?.exp()?;
-    let probs = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
-    Ok(probs.to_dtype(DType::F32)?.to_vec2()?)
+fn rows(logits: Tensor) -> Result<Vec<Vec<f32>>> {
+    Ok(logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec2()?)
 }

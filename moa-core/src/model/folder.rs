@@ -77,6 +77,10 @@ pub struct Card {
     /// Where it comes from.
     #[serde(default)]
     pub training: Training,
+    /// Logits divided by it have the least negative log likelihood on the validation images of
+    /// the environments that it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
 }
 
 /// An adapter folder in memory. Tensors have this crate's names.
@@ -97,7 +101,8 @@ impl Card {
         preprocess: Preprocess,
         training: Training,
     ) -> Self {
-        Self { schema: SCHEMA, method, classes, backbone, preprocess, training }
+        let temperature = None;
+        Self { schema: SCHEMA, method, classes, backbone, preprocess, training, temperature }
     }
 
     /// Refuses numbers that no adapter has; `path` is for the message.
@@ -106,6 +111,9 @@ impl Card {
         vit.check(path)?;
         self.method.check(vit)?;
         self.preprocess.check().map_err(|e| Error::adapter(path, e.to_string()))?;
+        if self.temperature.is_some_and(|t| !(t > 0.0 && t.is_finite())) {
+            return Err(Error::adapter(path, "temperature must be a number above 0"));
+        }
         let input = (self.preprocess.height, self.preprocess.width);
         if input != vit.image_size {
             let wanted = vit.image_size;

@@ -1,6 +1,7 @@
 //! `moa-infer eval`
 
 use super::{Model, Prompts};
+use crate::calibration::Scored;
 use crate::dataset::{Dataset, DatasetKind};
 use crate::evaluate::evaluate;
 use crate::exit::{note, usage};
@@ -8,9 +9,10 @@ use crate::metrics::Metrics;
 use crate::predictor::Predictor;
 use crate::split::split_environment;
 use anyhow::{Context, Result};
+use candle_core::Device;
 use serde_json::{Map, Value, json};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measure accuracy, confusion and calibration on a dataset
 #[derive(clap::Args)]
@@ -18,8 +20,15 @@ use std::path::PathBuf;
     after_help = "Example: moa-infer eval runs/pacs/best --data PACS --dataset pacs --test-env sketch --split in"
 )]
 pub struct Eval {
-    /// Adapter folder, or owner/name[@revision] of the Hub
-    adapter: PathBuf,
+    /// Adapter folder, or owner/name[@revision] of the Hub; several with --ensemble
+    #[arg(required = true, value_name = "ADAPTER")]
+    adapters: Vec<PathBuf>,
+    /// Evaluate several adapters as one model: the mean of their logits
+    #[arg(long)]
+    ensemble: bool,
+    /// Divide logits by the temperature that each adapter has from its validation images
+    #[arg(long, conflicts_with = "zero_shot")]
+    calibrated: bool,
     /// Folder of the dataset
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -72,7 +81,56 @@ impl Eval {
         if envs.is_empty() {
             envs = (0..dataset.envs.len()).collect();
         }
-        let mut predictor = self.model.open(&self.adapter)?;
+        if self.adapters.len() > 1 && !self.ensemble {
+            return Err(usage("several adapters: --ensemble evaluates them as one model"));
+        }
+        let device = self.model.device()?;
+        let mut scored: Vec<Scored> = Vec::new();
+        let mut first: Option<Predictor> = None;
+        // One after the other: only one model is in memory.
+        for adapter in &self.adapters {
+            let predictor = self.member(adapter, &dataset, &device)?;
+            let like = first.as_ref().unwrap_or(&predictor);
+            if split_of(like) != split_of(&predictor) && self.split != Part::All {
+                note("the adapters were trained with other splits: the first one's are used");
+            }
+            let temperature = if self.calibrated { predictor.temperature()? } else { 1.0 };
+            let factor = 1.0 / (temperature * self.adapters.len() as f64);
+            for (place, &env) in envs.iter().enumerate() {
+                let samples = self.samples(&dataset, env, like)?;
+                let name = &dataset.envs[env].name;
+                anyhow::ensure!(
+                    !samples.is_empty(),
+                    "environment `{name}`: this split has no images"
+                );
+                let options = (self.model.batch_size, self.model.workers);
+                let found = evaluate(&predictor, &samples, options, || false)?;
+                let found = found.context("the evaluation was interrupted")?;
+                if place == scored.len() {
+                    let empty = found.logits.iter().map(|row| vec![0.0; row.len()]).collect();
+                    scored.push(Scored { logits: empty, labels: found.labels });
+                }
+                let sums = scored[place].logits.iter_mut().flatten();
+                sums.zip(found.logits.iter().flatten())
+                    .for_each(|(sum, &z)| *sum += (f64::from(z) * factor) as f32);
+            }
+            first.get_or_insert(predictor);
+        }
+        let classes = &dataset.classes;
+        let names = envs.iter().map(|&env| dataset.envs[env].name.clone());
+        let results: Vec<_> =
+            names.zip(scored.iter().map(|set| set.metrics(classes.len(), 1.0))).collect();
+        let mut out = std::io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", as_json(&results, classes))?,
+            false => print(&results, classes, &mut out)?,
+        }
+        Ok(())
+    }
+
+    /// One adapter, whose classes are those of the dataset.
+    fn member(&self, path: &Path, dataset: &Dataset, device: &Device) -> Result<Predictor> {
+        let mut predictor = Predictor::open(path, self.model.backbone.as_deref(), device)?;
         if self.zero_shot {
             self.prompts.apply(&mut predictor, &dataset.classes)?;
         }
@@ -80,7 +138,8 @@ impl Eval {
         let classes = classes.context("the model does not know its classes; give an adapter")?;
         if *classes != dataset.classes {
             anyhow::bail!(
-                "the model's {} classes are not the dataset's {}: {}",
+                "{}: the model's {} classes are not the dataset's {}: {}",
+                path.display(),
                 classes.len(),
                 dataset.classes.len(),
                 difference(classes, &dataset.classes)
@@ -92,21 +151,7 @@ impl Eval {
                 note("these are not the images of the training run: its splits were others");
             }
         }
-        let mut results = Vec::new();
-        for &env in &envs {
-            let samples = self.samples(&dataset, env, &predictor)?;
-            let name = &dataset.envs[env].name;
-            anyhow::ensure!(!samples.is_empty(), "environment `{name}`: this split has no images");
-            let options = (self.model.batch_size, self.model.workers);
-            let metrics = evaluate(&predictor, &samples, classes.len(), options, || false)?;
-            results.extend(metrics.map(|m| (name.clone(), m)));
-        }
-        let mut out = std::io::stdout().lock();
-        match self.json {
-            true => writeln!(out, "{}", as_json(&results, classes))?,
-            false => print(&results, classes, &mut out)?,
-        }
-        Ok(())
+        Ok(predictor)
     }
 
     fn samples(
@@ -132,6 +177,11 @@ impl Eval {
         };
         Ok(indices.into_iter().map(|i| (all[i].path.clone(), all[i].class)).collect())
     }
+}
+
+/// What decides an adapter's splits.
+fn split_of(predictor: &Predictor) -> Option<(f64, u64)> {
+    predictor.card.as_ref().map(|card| (card.training.holdout, card.training.trial_seed))
 }
 
 /// What only one of two lists of classes has.
@@ -161,13 +211,13 @@ fn print(
     out: &mut impl Write,
 ) -> std::io::Result<()> {
     let width = results.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11);
-    writeln!(out, "{:width$}  images  accuracy    ECE    NLL", "environment")?;
+    writeln!(out, "{:width$}  images  accuracy    ECE    NLL  Brier", "environment")?;
     for (name, m) in results {
         let (accuracy, ece) = (100.0 * m.accuracy, 100.0 * m.ece);
         writeln!(
             out,
-            "{name:width$}  {:6}  {accuracy:6.2} %  {ece:4.1} %  {:.3}",
-            m.images, m.nll
+            "{name:width$}  {:6}  {accuracy:6.2} %  {ece:4.1} %  {:.3}  {:.3}",
+            m.images, m.nll, m.brier
         )?;
     }
     for (name, m) in results {

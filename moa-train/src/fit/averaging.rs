@@ -33,8 +33,9 @@ impl Run {
         let found = evaluation::run(&predictor, &plan.data, &plan.config, cache, stop)?;
         if let Some(evaluation) = &found {
             let at = self.state.step - 1;
-            let (adapter, mut record) =
-                (plan.adapter(at)?, record(plan, &self.state, at, evaluation));
+            let mut adapter = plan.adapter(at)?;
+            adapter.card.temperature = Some(evaluation.temperature);
+            let mut record = record(plan, &self.state, at, evaluation);
             record.loss = None; // of the steps, not of the average
             record.args.algorithm += match plan.config.swad.rule {
                 SwadRule::Textbook => " + SWAD (textbook)",

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use moa_core::backbone::VitConfig;
 use moa_core::image::ImageError;
+use moa_infer::calibration::Scored;
 use moa_infer::evaluate::batches;
-use moa_infer::metrics::Metrics;
 use moa_infer::predictor::Predictor;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
@@ -96,17 +96,16 @@ impl Cache {
         predictor: &Predictor,
         part: (usize, Part),
         samples: &[(PathBuf, usize)],
-        classes: usize,
         (batch, threads): (usize, usize),
         stop: impl Fn() -> bool,
-    ) -> Result<Option<Metrics>> {
-        let mut probs = Vec::with_capacity(samples.len());
+    ) -> Result<Option<Scored>> {
+        let mut logits = Vec::with_capacity(samples.len());
         if let Some(kept) = self.parts.get(&part) {
             for x in kept {
                 if stop() {
                     return Ok(None);
                 }
-                probs.extend(predictor.probabilities_above(x, self.block)?);
+                logits.extend(predictor.logits_above(x, self.block)?);
             }
         } else {
             let (mut kept, paths) = (Vec::new(), samples.iter().map(|(path, _)| path.clone()));
@@ -118,12 +117,12 @@ impl Cache {
                 let pixels: Result<Vec<_>, ImageError> = read.collect();
                 let pixels = pixels.context("an image of the evaluation cannot be read")?;
                 let x = predictor.below(&pixels, self.block)?;
-                probs.extend(predictor.probabilities_above(&x, self.block)?);
+                logits.extend(predictor.logits_above(&x, self.block)?);
                 kept.push(x);
             }
             self.parts.insert(part, kept);
         }
-        let labels: Vec<usize> = samples.iter().map(|(_, label)| *label).collect();
-        Ok(Some(Metrics::new(&probs, &labels, classes)))
+        let labels = samples.iter().map(|(_, label)| *label).collect();
+        Ok(Some(Scored { logits, labels }))
     }
 }

@@ -6,7 +6,9 @@ use super::signals::StopFlag;
 use crate::config::Config;
 use crate::protocol::record::EnvAccuracy;
 use anyhow::Result;
+use moa_infer::calibration::{Scored, temperature};
 use moa_infer::evaluate::evaluate;
+use moa_infer::metrics::Metrics;
 use moa_infer::predictor::Predictor;
 use std::collections::BTreeMap;
 
@@ -20,6 +22,19 @@ pub struct Evaluation {
     pub train_out: f64,
     /// The same mean of the negative log likelihood.
     pub train_out_loss: f64,
+    /// The temperature that is best for the out-parts of the training environments.
+    pub temperature: f64,
+    /// What the predictions of each part are worth.
+    pub parts: BTreeMap<(usize, Part), Measured>,
+}
+
+/// Of one part.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// As they are.
+    pub plain: Metrics,
+    /// With the temperature.
+    pub calibrated: Metrics,
 }
 
 /// Evaluates [`Data::evaluated`], with the values of frozen layers from `cache` if there
@@ -35,32 +50,37 @@ pub fn run(
     stop: &StopFlag,
 ) -> Result<Option<Evaluation>> {
     let (classes, how) = (data.dataset.classes.len(), (config.eval.batch, config.data.workers));
-    let mut found = BTreeMap::new();
+    let mut scored = BTreeMap::new();
     for (env, part) in data.evaluated() {
         let samples = data.samples(env, part, config.eval.max_images);
         let stop = || stop.is_set();
-        let metrics = match &mut cache {
+        let found = match &mut cache {
             _ if samples.is_empty() => continue, // nothing was left out of this environment
-            Some(cache) => cache.evaluate(predictor, (env, part), &samples, classes, how, stop)?,
-            None => evaluate(predictor, &samples, classes, how, stop)?,
+            Some(cache) => cache.evaluate(predictor, (env, part), &samples, how, stop)?,
+            None => evaluate(predictor, &samples, how, stop)?,
         };
-        let Some(metrics) = metrics else { return Ok(None) };
-        found.insert((env, part), (metrics.accuracy, metrics.nll));
+        let Some(found) = found else { return Ok(None) };
+        scored.insert((env, part), found);
     }
-    let nothing = (f64::NAN, f64::NAN);
-    let measured = |env, part| found.get(&(env, part)).copied().unwrap_or(nothing);
-    let accuracy = |env, part| measured(env, part).0;
+    let validation: Vec<_> =
+        data.train_envs().filter_map(|env| scored.get(&(env, Part::Out))).collect();
+    let temperature = temperature(&validation);
+    let measured = |set: &Scored| Measured {
+        plain: set.metrics(classes, 1.0),
+        calibrated: set.metrics(classes, temperature),
+    };
+    let parts: BTreeMap<_, _> = scored.iter().map(|(place, set)| (*place, measured(set))).collect();
+    let plain = |env, part| parts.get(&(env, part)).map(|measured| &measured.plain);
+    let accuracy = |env, part| plain(env, part).map_or(f64::NAN, |m| m.accuracy);
     let envs: Vec<_> = (0..data.dataset.envs.len())
         .map(|env| EnvAccuracy {
             in_acc: data.test_envs.contains(&env).then(|| accuracy(env, Part::In)),
             out_acc: accuracy(env, Part::Out),
         })
         .collect();
-    let outs: Vec<f64> =
-        data.train_envs().map(|env| envs[env].out_acc).filter(|a| !a.is_nan()).collect();
-    let losses: Vec<f64> =
-        data.train_envs().map(|env| measured(env, Part::Out).1).filter(|l| !l.is_nan()).collect();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (train_out, train_out_loss) = (mean(&outs), mean(&losses));
-    Ok(Some(Evaluation { envs, train_out, train_out_loss }))
+    let outs: Vec<_> = data.train_envs().filter_map(|env| plain(env, Part::Out)).collect();
+    let mean =
+        |of: fn(&Metrics) -> f64| outs.iter().map(|m| of(m)).sum::<f64>() / outs.len() as f64;
+    let (train_out, train_out_loss) = (mean(|m| m.accuracy), mean(|m| m.nll));
+    Ok(Some(Evaluation { envs, train_out, train_out_loss, temperature, parts }))
 }

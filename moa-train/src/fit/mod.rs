@@ -18,6 +18,7 @@ mod run;
 pub mod signals;
 mod step;
 mod waiting;
+mod worth;
 
 pub use cache::Kept;
 pub use data::{Data, Part, labelled};
@@ -27,3 +28,4 @@ pub use record::hparams;
 pub use run::{AtWork, DONE_FILE, LOCK_FILE, Outcome, Run};
 pub use step::{Losses, step, step_losses};
 pub use waiting::Time;
+pub use worth::{EVALUATION_FILE, PartWorth, Worth};

@@ -2,6 +2,7 @@
 
 use super::evaluation::Evaluation;
 use super::plan::Plan;
+use super::worth::keys;
 use crate::checkpoint::State;
 use crate::config::Config;
 use crate::protocol::args::Args;
@@ -75,7 +76,7 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
             extra: Map::new(),
         },
         hparams,
-        extra: Map::new(),
+        extra: keys(evaluation),
     }
 }
 

@@ -9,6 +9,7 @@ use super::record::{record, summary};
 use super::signals::StopFlag;
 use super::step::{Losses, step};
 use super::waiting::{Awaited, Time};
+use super::worth::Worth;
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::optim::Adam;
@@ -208,7 +209,10 @@ impl Run {
         let better = self.state.best.is_none_or(|(best, _)| evaluation.train_out > best);
         if better {
             self.state.best = Some((evaluation.train_out, at));
-            self.plan.adapter(at)?.write(&self.dir.join("best"))?;
+            let mut adapter = self.plan.adapter(at)?;
+            adapter.card.temperature = Some(evaluation.temperature);
+            adapter.write(&self.dir.join("best"))?;
+            Worth::new(&self.plan, at, &evaluation).write(&self.dir)?;
         }
         let names = plan.data.dataset.envs.iter().map(|env| env.name.as_str());
         let envs: Map<_, _> = names

@@ -2,14 +2,14 @@
 
 use super::folder::Folder;
 use super::jobs::Job;
-use crate::fit::{DONE_FILE, hparams};
+use crate::fit::{DONE_FILE, EVALUATION_FILE, hparams};
 use crate::protocol::results::{RESULTS_FILE, read_results};
 use crate::swad;
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// Copies `results.jsonl` of every job that is done to `out/JOB/`, in which reports and
-/// DomainBed's collector find it; returns how many there are. What is there already is replaced.
+/// Copies `results.jsonl` and `evaluation.json` of every job that is done to `out/JOB/`, in which
+/// reports and DomainBed's collector find them; returns how many there are. What is there already is replaced.
 ///
 /// # Errors
 /// If a file cannot be copied.
@@ -67,8 +67,9 @@ fn require_same(job: &Job, path: &Path) -> Result<()> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    for name in [RESULTS_FILE.into(), format!("{}/{RESULTS_FILE}", swad::FOLDER)] {
-        let (source, target) = (from.join(&name), to.join(&name));
+    let averaged = format!("{}/{RESULTS_FILE}", swad::FOLDER);
+    for name in [RESULTS_FILE, &averaged, EVALUATION_FILE] {
+        let (source, target) = (from.join(name), to.join(name));
         if !source.is_file() {
             continue; // weights were not averaged
         }

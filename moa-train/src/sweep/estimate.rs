@@ -70,17 +70,16 @@ fn step_seconds(plan: &Plan) -> Result<f64> {
 fn image_seconds(plan: &Plan) -> Result<f64> {
     let config = &plan.config;
     let predictor = Predictor::of(plan.model.clone(), plan.preprocess.clone(), &plan.device);
-    let (classes, how) =
-        (plan.data.dataset.classes.len(), (config.eval.batch, config.data.workers));
+    let how = (config.eval.batch, config.data.workers);
     let parts = plan
         .data
         .evaluated()
         .map(|(env, part)| plan.data.samples(env, part, 2 * config.eval.batch));
     let samples = parts.max_by_key(Vec::len).unwrap_or_default();
     let warm = samples.len().min(config.eval.batch);
-    evaluate(&predictor, &samples[..warm], classes, how, || false)?;
+    evaluate(&predictor, &samples[..warm], how, || false)?;
     let started = Instant::now();
-    evaluate(&predictor, &samples, classes, how, || false)?;
+    evaluate(&predictor, &samples, how, || false)?;
     Ok(started.elapsed().as_secs_f64() / samples.len().max(1) as f64)
 }
 

@@ -220,7 +220,43 @@ fn ensembles_and_calibration() {
     let several = eval(&[&best[0], &best[1]], &[]);
     ended(&several, 2);
     assert!(stderr(&several).contains("--ensemble"), "{}", stderr(&several));
-    let plain = infer(&["predict", "tiny", &images, "--calibrated"]);
+    let merged = dir.path().join("merged").display().to_string();
+    ended(&infer(&["merge", &best[0], "--out", &merged]), 0);
+    let plain = infer(&["predict", &merged, &images, "--calibrated"]);
     ended(&plain, 1);
     assert!(stderr(&plain).contains("no temperature"), "{}", stderr(&plain));
+}
+
+#[test]
+fn routes_are_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let best = format!("{}/best", fit(dir.path(), "kadaptation-moa"));
+    let out = dir.path().join("routes");
+    let cars = format!("{}/*/car", drawings().display());
+    let bad = dir.path().join("bad.png");
+    std::fs::write(&bad, "no image").unwrap();
+    let draw = |adapter: &str, out: &Path| {
+        infer(&["routes", adapter, &cars, bad.to_str().unwrap(), "--out", out.to_str().unwrap()])
+    };
+    let output = draw(&best, &out);
+    ended(&output, 1); // one image could not be read
+    assert!(stdout(&output).starts_with("24 pictures in "), "{}", stdout(&output));
+    let routes: Value = serde_json::from_str(&support::text(&out.join("routes.json"))).unwrap();
+    let images = routes["images"].as_array().unwrap();
+    assert_eq!(images.len(), 24);
+    let patches = routes["grid"][0].as_u64().unwrap() * routes["grid"][1].as_u64().unwrap();
+    for image in images {
+        let picture = std::fs::read(out.join(image["picture"].as_str().unwrap())).unwrap();
+        assert!(picture.starts_with(b"\x89PNG"));
+        for layer in image["layers"].as_array().unwrap() {
+            let grid = layer["grid"].as_array().unwrap();
+            assert_eq!(grid.len() as u64, patches, "{layer}");
+            assert!(grid.iter().all(|expert| expert.as_u64().unwrap() < 4));
+        }
+    }
+    let lora = format!("{}/best", fit(dir.path(), "lora"));
+    let output = draw(&lora, &dir.path().join("none"));
+    ended(&output, 1);
+    assert!(stderr(&output).contains("no router"), "{}", stderr(&output));
+    assert!(!dir.path().join("none").exists());
 }

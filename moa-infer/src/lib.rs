@@ -9,6 +9,7 @@
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`], [`calibration`] | accuracy, confusion, honest probabilities |
 //! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
+//! | [`routes`] | routing maps |
 //! | [`machine`] | what a report says about this machine |
 //! | [`zero_shot`] | classes from their names, with CLIP |
 //! | [`cli`] | the `moa-infer` program |
@@ -32,6 +33,7 @@ pub mod merge;
 pub mod metrics;
 pub mod predictor;
 pub mod prefetch;
+pub mod routes;
 pub mod spec;
 pub mod split;
 pub mod zero_shot;

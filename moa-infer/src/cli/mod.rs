@@ -7,6 +7,7 @@ mod inspect;
 mod merge;
 mod predict;
 mod pull;
+mod routes;
 mod selfcheck;
 
 use crate::evaluate::{BATCH, MAX_BATCH};
@@ -41,6 +42,7 @@ enum Command {
     Export(export::Export),
     Inspect(inspect::Inspect),
     Pull(pull::Pull),
+    Routes(routes::Routes),
     Selfcheck(selfcheck::Selfcheck),
 }
 
@@ -138,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Pull(command) => command.run(),
+        Command::Routes(command) => command.run(),
         Command::Selfcheck(command) => command.run(),
     };
     crate::exit::report("moa-infer", result)

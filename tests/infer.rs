@@ -232,7 +232,7 @@ fn routes_are_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let best = format!("{}/best", fit(dir.path(), "kadaptation-moa"));
     let out = dir.path().join("routes");
-    let cars = format!("{}/*/car", drawings().display());
+    let cars = format!("{}/*/car/*", drawings().display());
     let bad = dir.path().join("bad.png");
     std::fs::write(&bad, "no image").unwrap();
     let draw = |adapter: &str, out: &Path| {

@@ -70,14 +70,19 @@ pub fn read_results(path: &Path) -> Result<Vec<Record>, ResultsError> {
 /// # Errors
 /// As [`read_results`]; [`ResultsError::Io`] if `dir` cannot be listed.
 pub fn read_sweep(dir: &Path) -> Result<Vec<Record>, ResultsError> {
+    Ok(read_runs(dir)?.into_iter().flat_map(|(_, records)| records).collect())
+}
+
+/// As [`read_sweep`], each run with its folder.
+///
+/// # Errors
+/// As [`read_sweep`].
+pub fn read_runs(dir: &Path) -> Result<Vec<(PathBuf, Vec<Record>)>, ResultsError> {
     let mut files = Vec::new();
     find(dir, &mut Vec::new(), &mut files)?;
     files.sort();
-    let mut records = Vec::new();
-    for file in files {
-        records.append(&mut read_results(&file)?);
-    }
-    Ok(records)
+    let run = |file: PathBuf| Ok((file.parent().unwrap_or(dir).to_owned(), read_results(&file)?));
+    files.into_iter().map(run).collect()
 }
 
 /// Lists results files; below the folder of a run there are no others, but for the average of

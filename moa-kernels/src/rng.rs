@@ -27,6 +27,8 @@ pub enum Purpose {
     Drawing = 7,
     /// Kept inner ranks of a Kronecker expert; `index` is (layer, expert, factor, rank).
     RankDropout = 8,
+    /// Pictures of what was learned: places, directions.
+    Analysis = 9,
 }
 
 /// `(seed, purpose, step)`: everything but the index.

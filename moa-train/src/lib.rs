@@ -9,7 +9,8 @@
 //! | [`optim`] | Adam, AdamW, schedules, clipping |
 //! | [`checkpoint`] | checkpoints as whole, hashed sets |
 //! | [`fit`] | the training loop |
-//! | [`report`] | tables of many runs |
+//! | [`report`] | tables and pictures of many runs |
+//! | [`analysis`] | what a run has learned |
 //! | [`sweep`] | many runs of methods, environments and trials, by many workers |
 //! | [`synth`] | generated images, for the demo and for the `tiny` backbone |
 //! | [`random_backbone`] | backbones with random weights |
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod augment;
 pub mod batches;
 pub mod checkpoint;

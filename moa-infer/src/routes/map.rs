@@ -3,10 +3,10 @@
 use crate::predictor::Predictor;
 use anyhow::{Context, Result, ensure};
 use moa_core::pass::Pass;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which experts one layer chose for one image: the first choice of each token.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerMap {
     /// Name in the checkpoint, `blocks.0.attn.qkv`.
     pub layer: String,

@@ -1,5 +1,6 @@
 //! The `moa-train` program, one file a command.
 
+mod analyse;
 mod ended;
 mod fit;
 mod list;
@@ -26,6 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Analyse(analyse::Analyse),
     Fit(Box<fit::Fit>),
     List(list::List),
     Push(push::Push),
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = on_big_stack(move || match cli.command {
+        Command::Analyse(command) => command.run(),
         Command::Fit(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Push(command) => command.run(),

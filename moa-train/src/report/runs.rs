@@ -1,5 +1,6 @@
 //! The runs behind a report.
 
+use crate::analysis::Analysis;
 use crate::fit::Worth;
 use crate::protocol::choose::{Chosen, Group};
 use crate::protocol::record::Record;
@@ -15,6 +16,8 @@ pub struct Run {
     pub records: Vec<Record>,
     /// Of its best adapter, if it is there.
     pub worth: Option<Worth>,
+    /// What it has learned, if `moa-train analyse` has looked.
+    pub analysis: Option<Analysis>,
 }
 
 /// All runs below a folder, by path.
@@ -25,7 +28,8 @@ pub fn read(dir: &Path) -> Result<Vec<Run>> {
     let runs = read_runs(dir)?.into_iter().filter(|(_, records)| !records.is_empty());
     let run = |(dir, records): (PathBuf, Vec<Record>)| {
         let worth = Worth::read(&dir)?;
-        Ok(Run { dir, records, worth })
+        let analysis = Analysis::read(&dir)?;
+        Ok(Run { dir, records, worth, analysis })
     };
     runs.map(run).collect()
 }

@@ -128,12 +128,20 @@ impl Svg {
         ));
     }
 
-    /// A PNG.
-    pub fn image(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), base64: &str, title: &str) {
+    /// A PNG; `hard` keeps the edges of its pixels.
+    pub fn image(
+        &mut self,
+        (x, y): (f64, f64),
+        (w, h): (f64, f64),
+        base64: &str,
+        hard: bool,
+        opacity: f64,
+    ) {
+        let hard = if hard { " style=\"image-rendering:pixelated\"" } else { "" };
         self.body.push_str(&format!(
             "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
-             href=\"data:image/png;base64,{base64}\"><title>{}</title></image>\n",
-            escaped(title)
+             preserveAspectRatio=\"none\" opacity=\"{opacity}\"{hard} \
+             href=\"data:image/png;base64,{base64}\"/>\n"
         ));
     }
 

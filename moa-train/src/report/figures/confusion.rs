@@ -8,20 +8,29 @@ const NAMED: usize = 12;
 /// Panels in a row.
 const ACROSS: usize = 2;
 
+/// One matrix.
+struct Panel {
+    name: String,
+    classes: Vec<String>,
+    /// `[true][answer]` counts.
+    confusion: Vec<Vec<usize>>,
+}
+
 /// For each method a figure with a matrix for every environment left out, trials together.
 pub fn figures(view: &View<'_>) -> Vec<Figure> {
     let figure = |method: &super::Method<'_>| {
-        let mut panels: Vec<(String, Vec<String>, Vec<Vec<usize>>)> = Vec::new();
+        let mut panels: Vec<Panel> = Vec::new();
         for (group, _, run) in &method.runs {
             let Some(worth) = &run.worth else { continue };
             for part in worth.parts.iter().filter(|part| part.held_out && part.part == "in") {
                 let name =
                     format!("without {}", view.columns.get(group.target).unwrap_or(&part.env));
                 let confusion = part.plain.confusion.clone();
-                match panels.iter_mut().find(|(known, ..)| *known == name) {
-                    None => panels.push((name, worth.classes.clone(), confusion)),
-                    Some((.., sums)) => {
-                        let all = sums.iter_mut().flatten().zip(confusion.iter().flatten());
+                match panels.iter_mut().find(|panel| panel.name == name) {
+                    None => panels.push(Panel { name, classes: worth.classes.clone(), confusion }),
+                    Some(panel) => {
+                        let all =
+                            panel.confusion.iter_mut().flatten().zip(confusion.iter().flatten());
                         all.for_each(|(sum, n)| *sum += n);
                     }
                 }
@@ -42,17 +51,17 @@ pub fn figures(view: &View<'_>) -> Vec<Figure> {
     view.methods.iter().filter_map(figure).collect()
 }
 
-fn draw(panels: &[(String, Vec<String>, Vec<Vec<usize>>)]) -> Svg {
-    let classes = panels.first().map_or(1, |(_, classes, _)| classes.len());
+fn draw(panels: &[Panel]) -> Svg {
+    let classes = panels.first().map_or(1, |panel| panel.classes.len());
     let named = classes <= NAMED;
     let cell = if named { 36.0 } else { (300.0 / classes as f64).max(1.0) };
-    let names = panels.iter().flat_map(|(_, classes, _)| classes).map(|c| text_width(c));
+    let names = panels.iter().flat_map(|panel| &panel.classes).map(|c| text_width(c));
     let side = if named { names.fold(0.0, f64::max) + 10.0 } else { 12.0 };
     let width = side + cell * classes as f64 + 28.0;
     let height = 30.0 + cell * classes as f64 + if named { 26.0 } else { 12.0 };
     let (across, down) = (ACROSS.min(panels.len()), panels.len().div_ceil(ACROSS));
     let mut svg = Svg::new(across as f64 * width, down as f64 * height);
-    for (i, (name, classes, confusion)) in panels.iter().enumerate() {
+    for (i, Panel { name, classes, confusion }) in panels.iter().enumerate() {
         let left = (i % ACROSS) as f64 * width + side;
         let top = (i / ACROSS) as f64 * height + 30.0;
         svg.text((left + cell * classes.len() as f64 / 2.0, top - 10.0), Anchor::Middle, name);

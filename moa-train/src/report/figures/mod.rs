@@ -3,7 +3,10 @@
 mod accuracy;
 mod confusion;
 mod curves;
+mod embedding;
+mod maps;
 mod reliability;
+mod usage;
 
 use super::runs::Run;
 use crate::protocol::choose::{Chosen, Group};
@@ -69,6 +72,17 @@ pub fn all(view: &View<'_>) -> Vec<Figure> {
     figures.extend(curves::figure(view));
     figures.extend(reliability::figure(view));
     figures.extend(confusion::figures(view));
+    for method in &view.methods {
+        for (group, _, run) in &method.runs {
+            let Some(analysis) = &run.analysis else { continue };
+            let without = view.columns.get(group.target).map_or("?", String::as_str);
+            let (without, trial) = (format!("without {without}"), format!("trial {}", group.trial));
+            let of = [view.dataset, method.name, &without, &trial];
+            figures.extend(usage::figures(analysis, &of));
+            figures.extend(maps::figures(analysis, &of));
+            figures.extend(embedding::figure(analysis, &of));
+        }
+    }
     figures
 }
 

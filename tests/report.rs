@@ -71,8 +71,9 @@ fn tables_comparisons_and_pictures() {
     ended(&compared, 0);
     let line: Value = serde_json::from_str(stdout(&compared).lines().next().unwrap()).unwrap();
     let accuracy = |name: &str| {
-        let best = lines(&at(name).join("events.jsonl")).into_iter().filter(|l| l["best"] == true);
-        100.0 * best.last().unwrap()["envs"]["sketch"]["in"].as_f64().unwrap()
+        let lines = lines(&at(name).join("events.jsonl"));
+        let best = lines.iter().rfind(|line| line["best"] == true).unwrap();
+        100.0 * best["envs"]["sketch"]["in"].as_f64().unwrap()
     };
     let differences =
         [0, 1].map(|t| accuracy(&format!("moa-{t}")) - accuracy(&format!("lora-{t}")));

@@ -24,9 +24,15 @@ fn tables_comparisons_and_pictures() {
     let at = |name: &str| dir.path().join(name);
     let all = dir.path().display().to_string();
     let run = at("moa-0").display().to_string();
-    let analysed = train(&["analyse", &run, "--images", "3", "--device", "cpu"]);
+    let curved = ["--surface", "--points", "3", "--spectrum", "--lanczos", "3", "--starts", "1"];
+    let few = ["analyse", &run, "--images", "3", "--loss-images", "6", "--device", "cpu"];
+    let analysed = train(&[&few[..], &curved].concat());
     ended(&analysed, 0);
     let analysis: Value = serde_json::from_str(&text(&at("moa-0/analysis.json"))).unwrap();
+    // The middle of the surface is what was trained, in single precision.
+    let middle = analysis["surface"]["loss"][1][1].as_f64().unwrap();
+    let exact = analysis["spectrum"]["loss"].as_f64().unwrap();
+    assert!((middle - exact).abs() < 1e-4 * exact, "{middle} {exact}");
     // Of six images of each class and environment, four are trained on where any are.
     let points = analysis["points"].as_array().unwrap();
     assert!((40..=84).contains(&points.len()), "{}", points.len());

@@ -7,6 +7,7 @@ use moa_kernels::kronecker::{DropConnect, keep_factor, keep_mask};
 use moa_kernels::rng::{Key, Purpose};
 use moa_kernels::routing::{Routing, router_noise};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// One adapted linear layer, as random numbers see it.
 #[derive(Clone, Debug)]
@@ -88,6 +89,7 @@ pub struct Pass<'a> {
     pub random: Option<&'a dyn Random>,
     recomputes: bool,
     watches: bool,
+    choices: Option<&'a BTreeMap<String, Tensor>>,
     routings: RefCell<Vec<(LayerId, Routing)>>,
     balance: RefCell<Vec<Tensor>>,
 }
@@ -100,6 +102,7 @@ impl<'a> Pass<'a> {
             random: None,
             recomputes: false,
             watches: false,
+            choices: None,
             routings: RefCell::default(),
             balance: RefCell::default(),
         }
@@ -113,6 +116,17 @@ impl<'a> Pass<'a> {
     /// Keeps the routing of every layer for [`Pass::routings`].
     pub fn watching(self) -> Self {
         Self { watches: true, ..self }
+    }
+
+    /// Sends tokens to the experts of another pass, whatever their scores: by layer the
+    /// `indices` of its [`Pass::routings`].
+    pub fn choosing(self, choices: &'a BTreeMap<String, Tensor>) -> Self {
+        Self { choices: Some(choices), ..self }
+    }
+
+    /// The choices of another pass for a layer.
+    pub(crate) fn choices(&self, layer: &LayerId) -> Option<&Tensor> {
+        self.choices?.get(&layer.name)
     }
 
     /// Tracks gradients although nothing is random.

@@ -12,6 +12,7 @@ use moa_core::pass::{LayerId, Pass, Random};
 use moa_kernels::cross_entropy::cross_entropy;
 use moa_kernels::kronecker::DropConnect;
 use moa_kernels::rng::{Key, Purpose};
+use moa_train::analysis::curvature::{Objective, spectrum};
 use moa_train::config::{OptimConfig, OptimKind, ScheduleKind};
 use moa_train::fit::step_losses;
 use moa_train::optim::{Adam, Gradients};
@@ -30,6 +31,9 @@ pub fn trials(root: &Path) -> Vec<Trial> {
             let case = case.clone();
             trials.push(Trial::test(format!("vit_moa::{name}::{what}"), move || test(&case)));
         }
+        let hessian = case.clone();
+        let title = format!("vit_moa::{name}::hessian");
+        trials.push(Trial::test(title, move || hessian.hessian()));
         for kind in ["adam", "adamw"] {
             for dtype in [DType::F64, DType::F32] {
                 let case = case.clone();
@@ -171,6 +175,26 @@ impl Case {
             checks.relative(&format!("grad.{name}"), &values(&gradients[&name]), &wanted, 1e-8);
         }
         checks.that("a gradient was not compared", golden.below("grad.").len() == gradients.len());
+        checks.done()
+    }
+
+    /// Against all eigenvalues by PyTorch's double backward (`tests/peers/check_hessian.py`).
+    fn hessian(&self) -> Result<(), Failed> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hessian.json");
+        let wanted = json(&file)["variants"][&self.name].clone();
+        let wanted = |key: &str| wanted[key].as_f64().unwrap();
+        let objective = Objective::new(self.model(DType::F64)?, vec![self.batch(0, DType::F64)])?;
+        let found = spectrum(&objective, (2, 40), 0, |_| {})?;
+        let (smallest, largest) = found.ends();
+        let mut checks = Checks::default();
+        checks.that("parameters", found.parameters as f64 == wanted("parameters"));
+        checks.relative("loss", &[found.loss], &[wanted("loss")], 1e-9);
+        checks.relative("largest", &[largest], &[wanted("largest")], 1e-4);
+        checks.relative("smallest", &[smallest], &[wanted("smallest")], 1e-4);
+        // Random starts of signs have the squares' sum but for entries off the diagonal.
+        let squares = found.starts.iter().flatten().map(|[v, w]| v * v * w).sum::<f64>() / 2.0;
+        let squares = squares * found.parameters as f64;
+        checks.that("squares", (squares / wanted("squares") - 1.0).abs() < 0.5);
         checks.done()
     }
 

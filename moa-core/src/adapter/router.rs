@@ -82,7 +82,11 @@ impl Router {
             _ => None,
         };
         let RouterConfig { top_k, renormalise, aux_weight, .. } = self.config;
-        let routing = Routing::new(&scores, noise.as_ref(), Gating { top_k, renormalise })?;
+        let gating = Gating { top_k, renormalise };
+        let routing = match pass.choices(layer) {
+            Some(indices) => Routing::chosen(&scores, indices, gating)?,
+            None => Routing::new(&scores, noise.as_ref(), gating)?,
+        };
         let routing = routing.sharing(shared);
         let balance = match pass.random {
             Some(_) if aux_weight > 0.0 => Some(balance_loss(&routing, self.balance(noise_std))?),

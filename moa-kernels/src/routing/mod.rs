@@ -84,6 +84,27 @@ impl Routing {
         }))
     }
 
+    /// The choices of another time, `[tokens, top_k]` as in [`Routing::indices`], weighted by
+    /// `softmax(scores)`: what does not jump when the scores change.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn chosen(scores: &Tensor, indices: &Tensor, gating: Gating) -> Result<Self> {
+        let (tokens, _) = scores.dims2()?;
+        if indices.dims() != [tokens, gating.top_k] {
+            candle_core::bail!("routing: choices {:?} of {tokens} tokens", indices.shape());
+        }
+        let detached = scores.detach();
+        let exp = detached.broadcast_sub(&detached.max_keepdim(1)?)?.exp()?;
+        let probs = exp.broadcast_div(&exp.sum_keepdim(1)?)?;
+        let mut gates = probs.gather(indices, 1)?;
+        if gating.renormalise {
+            gates = gates.broadcast_div(&gates.sum_keepdim(1)?)?;
+        }
+        let (scores, indices, shared) = (scores.clone(), indices.clone(), Shared::default());
+        Ok(Self { scores, probs, indices, gates, gating, single: false, shared })
+    }
+
     /// One expert that takes every token with weight 1: an adapter without a router.
     ///
     /// # Errors

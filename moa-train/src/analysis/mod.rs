@@ -3,8 +3,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`look`] | features and routes of some images of every environment and class |
+//! | [`curvature`] | the loss around what was trained |
 //! | [`pca`], [`tsne`] | features in two dimensions |
 
+pub mod curvature;
 pub mod look;
 pub mod pca;
 pub mod tsne;
@@ -33,6 +35,12 @@ pub struct Analysis {
     pub maps: Vec<ImageMaps>,
     /// Rows and columns of patches.
     pub grid: (usize, usize),
+    /// The loss around what was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surface: Option<curvature::Surface>,
+    /// Eigenvalues of the loss there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spectrum: Option<curvature::Spectrum>,
 }
 
 /// An environment.

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod confusion;
+mod curvature;
 mod curves;
 mod embedding;
 mod maps;
@@ -72,6 +73,7 @@ pub fn all(view: &View<'_>) -> Vec<Figure> {
     figures.extend(curves::figure(view));
     figures.extend(reliability::figure(view));
     figures.extend(confusion::figures(view));
+    figures.extend(curvature::figures(view));
     for method in &view.methods {
         for (group, _, run) in &method.runs {
             let Some(analysis) = &run.analysis else { continue };

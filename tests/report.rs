@@ -64,6 +64,8 @@ fn tables_comparisons_and_pictures() {
         "layers-",
         "classes-",
         "features-",
+        "loss-drawings",
+        "eigenvalues-drawings",
     ] {
         assert_eq!(html.matches(&format!("<figure id=\"{id}")).count(), 1, "{id}");
     }

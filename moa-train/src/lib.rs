@@ -5,6 +5,7 @@
 //! | [`config`] | keys, layers, the resolved configuration |
 //! | [`protocol`] | records, selection rules and tables of DomainBed |
 //! | [`augment`] | DomainBed's training transform, pixel-exact with Pillow |
+//! | [`check`] | looking at a dataset before training |
 //! | [`batches`] | sampling and loading |
 //! | [`optim`] | Adam, AdamW, schedules, clipping |
 //! | [`checkpoint`] | checkpoints as whole, hashed sets |
@@ -22,6 +23,7 @@
 pub mod analysis;
 pub mod augment;
 pub mod batches;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,7 @@
 //! The `moa-train` program, one file a command.
 
 mod analyse;
+mod check_data;
 mod ended;
 mod fit;
 mod list;
@@ -28,6 +29,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Analyse(analyse::Analyse),
+    CheckData(check_data::CheckData),
     Fit(Box<fit::Fit>),
     List(list::List),
     Push(push::Push),
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
     };
     let result = on_big_stack(move || match cli.command {
         Command::Analyse(command) => command.run(),
+        Command::CheckData(command) => command.run(),
         Command::Fit(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Push(command) => command.run(),

@@ -4,9 +4,15 @@ use super::plan::Plan;
 use crate::swad::SwadRule;
 use moa_core::method::{LinearName, Trains};
 
+/// Batches of images that are alive at the same time: read ahead, joined, on their way.
+const AHEAD: usize = 5;
+/// The program itself.
+const PROGRAM: usize = 16 << 20;
+
 /// Bytes at the peak of a training step: weights, optimiser, what the backward
 /// pass keeps of every block from the first trained one on, gradients in flight,
-/// batches read ahead and what evaluation keeps.
+/// batches read ahead and what evaluation keeps. Or of an evaluation, if that is more: it keeps
+/// nothing of the blocks, but its batches may be larger, and two more are read ahead.
 pub fn estimate(plan: &Plan) -> usize {
     let (config, method) = (&plan.model.vit.config, &plan.config.method);
     let batch = plan.config.train.batch_per_env * plan.data.train_envs().count();
@@ -23,12 +29,12 @@ pub fn estimate(plan: &Plan) -> usize {
         let adapted = |which| if touched(which, block) { 1 } else { 0 };
         let (qkv, proj) = (adapted(LinearName::Qkv), adapted(LinearName::Proj));
         let mlp = adapted(LinearName::Fc1).max(adapted(LinearName::Fc2));
-        let inner = if mlp == 1 { 2 * d + 2 * h } else { usize::from(!recompute) * h };
+        let inner = if mlp == 1 { d + 2 * h } else { usize::from(!recompute) * h };
         let routers: usize = LinearName::ALL.into_iter().map(adapted).sum();
         5 * d + qkv * d + proj * 2 * d + inner + routers * routed
     };
     let saved = tokens * (first..config.depth).map(kept_of).sum::<usize>();
-    let running = tokens * (4 * d + 3 * h);
+    let per_image = 4 * (rows * cols + 1 + config.registers) * (4 * d + 3 * h);
     let weights: usize = config.tensors().iter().map(|(_, s)| s.iter().product::<usize>()).sum();
     let trained = plan.model.trainable_parameters() + plan.head_parameters();
     let swad = &plan.config.swad;
@@ -36,7 +42,12 @@ pub fn estimate(plan: &Plan) -> usize {
         SwadRule::Off => 0,
         _ => swad.n_converge.max(swad.n_tolerance) + 3,
     };
-    let ahead = 12 * batch * plan.preprocess.height * plan.preprocess.width;
+    let pixels = 12 * plan.preprocess.height * plan.preprocess.width;
+    let training = 4 * saved + batch * (per_image + AHEAD * pixels);
+    let limit = plan.config.eval.max_images;
+    let most = plan.data.evaluated().map(|(env, part)| plan.data.count(env, part, limit)).max();
+    let evaluated = plan.config.eval.batch.min(most.unwrap_or(0));
+    let evaluation = evaluated * per_image + most.unwrap_or(0).min(AHEAD * evaluated) * pixels;
     let kept = plan.kept.as_ref().map_or(0, |kept| kept.bytes);
-    kept + 4 * (saved + running + weights + (4 + averages) * trained + ahead)
+    PROGRAM + kept + training.max(evaluation) + 4 * (weights + (4 + averages) * trained)
 }

@@ -26,7 +26,7 @@ class Adapted(torch.nn.Module):
         super().__init__()
         self.linear, self.kind = linear, method["adapter"]["kind"]
         self.scale, self.experts = method["adapter"].get("scale", 1.0), len(method["adapter"]["ranks"])
-        self.router = method.get("router")
+        self.router, self.bend = method.get("router"), method["adapter"].get("activation", "gelu") == "gelu"
         self.own = torch.nn.ParameterDict({k.replace(".", "/"): v for k, v in own.items()})
         self.shared = shared
 
@@ -58,7 +58,19 @@ class Adapted(torch.nn.Module):
         (_, a, c), (_, k, p) = outer.shape, inner.shape
         return x @ torch.einsum("iac,ikp->akcp", outer, inner).reshape(a * k, c * p)
 
+    def phm(self, part, x):
+        """Compacter: a linear layer whose matrix is a sum of Kronecker products."""
+        left, right = self.get(f"compacter.{part}.left"), self.get(f"compacter.{part}.right")
+        inner, (rule,) = left @ right, self.shared
+        (_, a, c), (_, k, p) = rule.shape, inner.shape
+        y = x @ torch.einsum("iac,ikp->akcp", rule, inner).reshape(a * k, c * p)
+        return y + self.get(f"compacter.{part}.bias") if f"compacter/{part}/bias" in self.own else y
+
     def forward(self, x):
+        if self.kind == "compacter":
+            h = self.linear(x)
+            narrow = self.phm("down", h)
+            return h + self.scale * self.phm("up", F.gelu(narrow) if self.bend else narrow)
         y, gates = self.linear(x), self.gates(x)
         for e in range(self.experts):
             y = y + self.scale * gates[..., e : e + 1] * self.expert(e, x)
@@ -85,7 +97,7 @@ def load(vit, folder):
         raise ValueError(f"{method['name']} trains the backbone itself: `moa-infer merge` writes it as a timm folder")
     vit.reset_classifier(len(card["classes"]))
     vit.head.load_state_dict({"weight": tensors.pop("head.weight"), "bias": tensors.pop("head.bias")})
-    shared = [tensors.pop(name) for name in ("shared.left", "shared.right") if name in tensors]
+    shared = [tensors.pop(name) for name in ("shared.left", "shared.right", "shared.rule") if name in tensors]
     layers = {}
     for name, tensor in tensors.items():
         layer = ".".join(name.split(".")[:4])     # blocks.0.attn.qkv

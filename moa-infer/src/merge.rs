@@ -78,6 +78,14 @@ fn changed(
                 continue;
             }
             let Some((weight, bias)) = linear.merged()? else {
+                anyhow::ensure!(
+                    linear.is_routed(),
+                    "method `{}` has a bottleneck behind `{}` that is not linear, so no single \
+                     matrix computes the same; train it with method.adapter.activation=none, or \
+                     use the adapter folder as it is",
+                    method.name,
+                    linear.name()
+                );
                 anyhow::bail!(
                     "method `{}` sends each token to an expert of its own in `{}`, so no single \
                      matrix computes the same: a routed mixture cannot be merged; use the \

@@ -20,6 +20,8 @@ METHODS = [
     ("kadaptation-moa", "method.adapter.t=8"),
     ("kadaptation-moa", "method.adapter.t=4", "method.router.top_k=2", 'method.linears=["proj","fc1"]'),
     ("kadaptation", "method.adapter.t=8"),
+    ("compacter", "method.adapter.ranks=8"),
+    ("compacter", "method.adapter.ranks=4", "method.adapter.activation=none", "method.linears=qkv,fc1", "method.adapter.t=2"),
     ("lora",),
     ("linear-probe",),
 ]

@@ -10,16 +10,29 @@ pub enum AdapterKind {
     Lora,
     /// A sum of Kronecker products with shared outer factors ("KAdaptation").
     Kronecker,
+    /// A bottleneck behind the layer, of sums of Kronecker products ("Compacter").
+    Compacter,
+}
+
+/// What a bottleneck does to its narrow part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bend {
+    /// `x Phi(x)`.
+    #[default]
+    Gelu,
+    /// Nothing: the bottleneck is linear, and can be merged.
+    None,
 }
 
 /// The experts of one adapted layer (table `[method.adapter]`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdapterConfig {
-    /// `lora` or `kronecker`.
+    /// `lora`, `kronecker` or `compacter`.
     pub kind: AdapterKind,
     /// One expert per entry: its rank (LoRA) or its inner rank (Kronecker). More
-    /// than one needs a router.
+    /// than one needs a router. Of Compacter the width of its bottleneck.
     pub ranks: Vec<usize>,
     /// Factor of the experts' output; `alpha / r` for a PEFT LoRA.
     #[serde(default = "one")]
@@ -27,7 +40,7 @@ pub struct AdapterConfig {
     /// A trainable bias that every token gets, whatever its expert.
     #[serde(default)]
     pub bias: bool,
-    /// Kronecker: size of the outer factors; it must divide both widths.
+    /// Kronecker, Compacter: size of the outer factors; it must divide both widths.
     #[serde(default = "sixty_four")]
     pub t: usize,
     /// Kronecker: probability that an entry of the delta is dropped in a
@@ -39,6 +52,9 @@ pub struct AdapterConfig {
     /// `rank_dropout`): much cheaper than entry by entry.
     #[serde(default)]
     pub rank_dropout: f64,
+    /// Compacter: what its bottleneck does in the middle.
+    #[serde(default)]
+    pub activation: Bend,
 }
 
 /// How scores are computed.

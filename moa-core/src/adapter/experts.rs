@@ -55,7 +55,7 @@ impl Experts {
             };
             pairs.push(match config.kind {
                 AdapterKind::Lora => (take("down", &[r, width])?, take("up", &[out, r])?),
-                AdapterKind::Kronecker => {
+                AdapterKind::Kronecker | AdapterKind::Compacter => {
                     let (t, a, b) = (config.t, width / config.t, out / config.t);
                     (take("left", &[t, a, r])?, take("right", &[t, r, b])?)
                 }
@@ -63,7 +63,7 @@ impl Experts {
         }
         Ok(match config.kind {
             AdapterKind::Lora => Experts::Lora(pairs),
-            AdapterKind::Kronecker => {
+            AdapterKind::Kronecker | AdapterKind::Compacter => {
                 let t = config.t;
                 let left = store.take("shared.left", &[t, t, 1])?;
                 let right = store.take("shared.right", &[t, 1, t])?;

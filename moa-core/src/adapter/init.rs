@@ -79,8 +79,22 @@ pub fn tensors(
             }
         }
     }
+    // Xavier-uniform with gain sqrt(2), slice by slice.
+    let bound = |sum: usize| Init::Uniform((2.0 * 6.0 / sum as f64).sqrt());
+    if adapter.kind == AdapterKind::Compacter {
+        let (t, r) = (adapter.t, adapter.ranks[0]);
+        for (part, width, out) in [("down", out, r), ("up", r, out)] {
+            add(format!("compacter.{part}.left"), vec![t, width / t, 1], bound(width / t + 1));
+            add(format!("compacter.{part}.right"), vec![t, 1, out / t], bound(1 + out / t));
+            if adapter.bias {
+                add(format!("compacter.{part}.bias"), vec![out], Init::Zeros);
+            }
+        }
+        return list;
+    }
     for (e, &r) in adapter.ranks.iter().enumerate() {
         match adapter.kind {
+            AdapterKind::Compacter => {}
             AdapterKind::Lora => {
                 let std = 1.0 / r as f64;
                 add(format!("experts.{e}.down"), vec![r, width], Init::Normal(std));
@@ -88,8 +102,6 @@ pub fn tensors(
             }
             AdapterKind::Kronecker => {
                 let (t, a, b) = (adapter.t, width / adapter.t, out / adapter.t);
-                // Xavier-uniform with gain sqrt(2), slice by slice.
-                let bound = |sum: usize| Init::Uniform((2.0 * 6.0 / sum as f64).sqrt());
                 add(format!("experts.{e}.left"), vec![t, a, r], bound(a + r));
                 add(format!("experts.{e}.right"), vec![t, r, b], bound(r + b));
             }
@@ -101,11 +113,15 @@ pub fn tensors(
     list
 }
 
-/// The outer Kronecker factors, one pair for the whole network.
+/// The outer Kronecker factors, of which the whole network has one set.
 pub fn shared_tensors(adapter: &AdapterConfig) -> Vec<Spec> {
     let t = adapter.t;
     match adapter.kind {
         AdapterKind::Lora => Vec::new(),
+        // As Compacter's own program begins.
+        AdapterKind::Compacter => {
+            vec![("shared.rule".into(), vec![t, t, t], Init::Normal(1e-4))]
+        }
         AdapterKind::Kronecker => vec![
             ("shared.left".into(), vec![t, t, 1], Init::Uniform(0.01)),
             ("shared.right".into(), vec![t, 1, t], Init::Uniform(0.01)),

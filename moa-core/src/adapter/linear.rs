@@ -1,7 +1,7 @@
 //! A linear layer of the transformer, with or without an adapter.
 
 use super::experts::Base;
-use super::{AdapterConfig, Experts, Router, RouterConfig};
+use super::{AdapterConfig, AdapterKind, Compacter, Experts, Router, RouterConfig};
 use crate::error::Result;
 use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
@@ -20,7 +20,16 @@ pub struct Linear {
 
 /// The trainable part of an adapted layer.
 #[derive(Clone, Debug)]
-pub struct Adapter {
+pub enum Adapter {
+    /// Beside the frozen weight.
+    Beside(Beside),
+    /// Behind the layer.
+    Behind(Compacter),
+}
+
+/// Experts beside a frozen weight.
+#[derive(Clone, Debug)]
+pub struct Beside {
     router: Option<Router>,
     experts: Experts,
     bias: Option<Param>,
@@ -39,8 +48,11 @@ impl Adapter {
         config: &AdapterConfig,
         router: Option<&RouterConfig>,
     ) -> Result<Self> {
+        if config.kind == AdapterKind::Compacter {
+            return Ok(Self::Behind(Compacter::new(store, prefix, sizes.1, config)?));
+        }
         let experts = config.ranks.len();
-        Ok(Self {
+        Ok(Self::Beside(Beside {
             router: router
                 .map(|router| Router::new(store, prefix, sizes.0, experts, router))
                 .transpose()?,
@@ -50,7 +62,7 @@ impl Adapter {
                 .then(|| store.take(&format!("{prefix}.adapter_bias"), &[sizes.1]))
                 .transpose()?,
             scale: config.scale,
-        })
+        }))
     }
 }
 
@@ -78,8 +90,15 @@ impl Linear {
     /// If `x` has another width.
     pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let (weight, bias) = (self.weight.get(pass), self.bias.as_ref().map(|b| b.get(pass)));
-        let Some(adapter) = &self.adapter else {
-            return Ok(moa_kernels::linear::linear(x, &weight, bias.as_ref())?);
+        let adapter = match &self.adapter {
+            Some(Adapter::Beside(adapter)) => adapter,
+            behind => {
+                let h = moa_kernels::linear::linear(x, &weight, bias.as_ref())?;
+                return match behind {
+                    Some(Adapter::Behind(compacter)) => compacter.forward(&h, pass),
+                    _ => Ok(h),
+                };
+            }
         };
         let routing = match &adapter.router {
             Some(router) => {
@@ -113,20 +132,23 @@ impl Linear {
 
     /// True if tokens choose between experts, so that no single matrix does the same.
     pub fn is_routed(&self) -> bool {
-        self.adapter.as_ref().is_some_and(|a| a.router.is_some())
+        matches!(&self.adapter, Some(Adapter::Beside(adapter)) if adapter.router.is_some())
     }
 
     /// Weight and bias of a plain linear layer that computes the same. A layer
-    /// without bias gets one if the adapter has one. `None` if the layer is routed.
+    /// without bias gets one if the adapter has one. `None` if no plain layer does: tokens choose
+    /// between experts, or a bottleneck is not linear.
     ///
     /// # Errors
     /// Only if the device fails.
     pub fn merged(&self) -> Result<Option<(Tensor, Option<Tensor>)>> {
         let (mut weight, bias) = (self.weight.value(), self.bias.as_ref().map(Param::value));
-        let Some(adapter) = &self.adapter else { return Ok(Some((weight, bias))) };
-        if self.is_routed() {
-            return Ok(None);
-        }
+        let adapter = match &self.adapter {
+            None => return Ok(Some((weight, bias))),
+            Some(Adapter::Behind(compacter)) => return compacter.merged(&weight, bias.as_ref()),
+            Some(Adapter::Beside(_)) if self.is_routed() => return Ok(None),
+            Some(Adapter::Beside(adapter)) => adapter,
+        };
         weight = (weight + adapter.experts.delta(adapter.scale)?)?;
         let bias = match (bias, adapter.bias.as_ref().map(Param::value)) {
             (Some(own), Some(extra)) => Some((own + extra)?),

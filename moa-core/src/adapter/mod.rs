@@ -2,15 +2,17 @@
 //!
 //! [`Linear`] is the layer, [`Adapter`] what it may carry: a [`Router`] (if there
 //! is more than one expert), [`Experts`] of one kind and different capacity, and
-//! a bias.
+//! a bias. A [`Compacter`] stands behind a layer instead of beside its weight.
 
+mod compacter;
 mod config;
 mod experts;
 mod init;
 mod linear;
 mod router;
 
-pub use config::{AdapterConfig, AdapterKind, AuxThreshold, RouterConfig, RouterKind};
+pub use compacter::Compacter;
+pub use config::{AdapterConfig, AdapterKind, AuxThreshold, Bend, RouterConfig, RouterKind};
 pub use experts::Experts;
 pub use init::{Init, shared_tensors, tensors};
 pub use linear::{Adapter, Linear};

@@ -1,7 +1,7 @@
 //! A method as data, and its check against a backbone.
 
 use super::{Blocks, LinearName, flatten};
-use crate::adapter::{AdapterConfig, AdapterKind, RouterConfig};
+use crate::adapter::{AdapterConfig, AdapterKind, Bend, RouterConfig};
 use crate::backbone::VitConfig;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -139,11 +139,24 @@ impl Method {
             if !(0.0..1.0).contains(&p) {
                 return fail(format!("`adapter.{key}` must be in [0, 1)"));
             }
-            if adapter.kind == AdapterKind::Lora && p != 0.0 {
+            if adapter.kind != AdapterKind::Kronecker && p != 0.0 {
                 return fail(format!("`adapter.{key}` is for Kronecker experts"));
             }
         }
-        if adapter.kind == AdapterKind::Kronecker {
+        if adapter.kind == AdapterKind::Compacter {
+            let [r] = adapter.ranks[..] else {
+                return fail("a Compacter has one width: `adapter.ranks = [24]`".into());
+            };
+            if self.router.is_some() {
+                return fail("a Compacter has no experts to route to: leave `[method.router]` out".into());
+            }
+            if adapter.t == 0 || r % adapter.t != 0 {
+                return fail(format!("`adapter.t` = {} does not divide the width {r}", adapter.t));
+            }
+        } else if adapter.activation != Bend::default() {
+            return fail("`adapter.activation` is for a Compacter".into());
+        }
+        if matches!(adapter.kind, AdapterKind::Kronecker | AdapterKind::Compacter) {
             for which in &self.linears {
                 let (width, out) = which.sizes(config);
                 if adapter.t == 0 || width % adapter.t != 0 || out % adapter.t != 0 {

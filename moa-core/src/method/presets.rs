@@ -19,6 +19,7 @@ presets![
     "attention",
     "full",
     "lora",
+    "compacter",
     "kadaptation",
     "lora-moa",
     "kadaptation-moa",

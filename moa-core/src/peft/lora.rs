@@ -25,7 +25,7 @@ pub(super) fn as_it_is(adapter: &AdapterConfig) -> bool {
 pub(super) fn rank_and_alpha(adapter: &AdapterConfig) -> (usize, f64) {
     let r = match adapter.kind {
         AdapterKind::Lora => adapter.ranks[0],
-        AdapterKind::Kronecker => adapter.t * adapter.ranks[0],
+        AdapterKind::Kronecker | AdapterKind::Compacter => adapter.t * adapter.ranks[0],
     };
     (r, if as_it_is(adapter) { adapter.scale * r as f64 } else { r as f64 })
 }
@@ -46,7 +46,7 @@ pub(super) fn lora(
     let own = |name: &str| get(&format!("{path}.{name}"));
     let (down, mut up) = match adapter.kind {
         AdapterKind::Lora => (own("experts.0.down")?.clone(), own("experts.0.up")?.clone()),
-        AdapterKind::Kronecker => {
+        AdapterKind::Kronecker | AdapterKind::Compacter => {
             let (s, v) = (get("shared.left")?, get("shared.right")?);
             let (left, right) = (own("experts.0.left")?, own("experts.0.right")?);
             let (t, a, r) = left.dims3()?;

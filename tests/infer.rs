@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use support::{drawings, ended, fit_args, infer, lines, stderr, stdout, train};
 
+/// A short run; after a `+` in the method a key that is set.
 fn fit(dir: &Path, method: &str) -> String {
     let out = dir.join(method.replace('/', "-")).display().to_string();
-    let output = train(&fit_args(&out, method, &["--steps", "8", "--set", "train.eval_every=4"]));
+    let (method, set) = method.split_once('+').unwrap_or((method, "train.eval_every=4"));
+    let set = ["--steps", "8", "--set", "train.eval_every=4", "--set", set];
+    let output = train(&fit_args(&out, method, &set));
     ended(&output, 0);
     out
 }
@@ -85,7 +88,8 @@ fn eval_and_predict_agree_with_training() {
 fn merged_equals_unmerged_where_merging_is_exact() {
     let dir = tempfile::tempdir().unwrap();
     let images = format!("{}/photo", drawings().display());
-    for method in ["lora", "kadaptation", "full", "bias", "attention", "linear-probe"] {
+    let linear = "compacter+method.adapter.activation=none";
+    for method in ["lora", "kadaptation", linear, "full", "bias", "attention", "linear-probe"] {
         let run = fit(dir.path(), method);
         let (best, merged) = (format!("{run}/best"), format!("{run}-merged"));
         let output = infer(&["merge", &best, "--out", &merged]);
@@ -116,8 +120,12 @@ fn merged_equals_unmerged_where_merging_is_exact() {
 }
 
 #[test]
-fn a_routed_mixture_is_not_merged() {
+fn what_no_matrix_computes_is_not_merged() {
     let dir = tempfile::tempdir().unwrap();
+    let run = fit(dir.path(), "compacter");
+    let output = infer(&["merge", &format!("{run}/best"), "--out", &format!("{run}-merged")]);
+    ended(&output, 1);
+    assert!(stderr(&output).contains("method.adapter.activation=none"), "{}", stderr(&output));
     let run = fit(dir.path(), "lora-moa");
     let merged = format!("{run}-merged");
     let output = infer(&["merge", &format!("{run}/best"), "--out", &merged]);

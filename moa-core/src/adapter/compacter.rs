@@ -185,7 +185,8 @@ mod tests {
             scale: 0.7,
             bend: Bend::None,
         };
-        let (x, w, b) = (filled(&[3, input], 3.0), filled(&[width, input], 4.0), filled(&[width], 5.0));
+        let (x, w, b) =
+            (filled(&[3, input], 3.0), filled(&[width, input], 4.0), filled(&[width], 5.0));
         let h = linear(&x, &w, Some(&b)).unwrap();
         let wanted = compacter.forward(&h, &Pass::eval()).unwrap();
         let (weight, bias) = compacter.merged(&w, Some(&b)).unwrap().unwrap();

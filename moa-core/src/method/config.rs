@@ -148,7 +148,9 @@ impl Method {
                 return fail("a Compacter has one width: `adapter.ranks = [24]`".into());
             };
             if self.router.is_some() {
-                return fail("a Compacter has no experts to route to: leave `[method.router]` out".into());
+                return fail(
+                    "a Compacter has no experts to route to: leave `[method.router]` out".into(),
+                );
             }
             if adapter.t == 0 || r % adapter.t != 0 {
                 return fail(format!("`adapter.t` = {} does not divide the width {r}", adapter.t));

@@ -3,6 +3,7 @@
 use super::lora::{Lora, lora, rank_and_alpha};
 use super::modules::{Module, Names};
 use super::tensors::PREFIX;
+use crate::adapter::AdapterKind;
 use crate::backbone::{Layout, NameMap, Pool, VitConfig, registry};
 use crate::error::{Error, Result};
 use crate::method::{LinearName, Method, Trains};
@@ -58,6 +59,12 @@ pub fn export(folder: &AdapterFolder, layout: PeftLayout) -> Result<PeftExport> 
         }
         None => return Err(fail("trains the backbone itself; `merge` writes it as a backbone")),
     };
+    if adapter.kind == AdapterKind::Compacter {
+        return Err(fail(
+            "stands behind its layer, for which PEFT has no type; docs/load_routed.py \
+             loads the adapter folder in PyTorch as it is",
+        ));
+    }
     let names = names(layout, vit, card.classes.len()).map_err(fail)?;
     let (mut stored, mut targets, mut saved) = (BTreeMap::new(), Vec::new(), Vec::new());
     for path in adapted(method, vit.depth) {

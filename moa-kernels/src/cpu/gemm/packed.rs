@@ -15,6 +15,8 @@ const DEPTH: usize = 1024;
 const MORE: usize = 64;
 /// Multiply-adds below which threads cost more than they bring.
 const SMALL: usize = 1 << 17;
+/// Numbers of a matrix that is copied for any number of rows.
+const SMALL_SIDE: usize = 1 << 19;
 /// Rows that are few.
 const FEW: usize = 256;
 
@@ -35,9 +37,11 @@ pub struct Part {
 
 /// True if this is the faster way, and possible on this machine.
 pub fn suits(terms: &[Term<'_, f32>]) -> bool {
-    // With fewer rows, copying `b` costs more than it brings.
-    (terms[0].0.rows >= 8 || terms[0].0.rows >= 4 && flips(terms))
-        && is_x86_feature_detected!("avx512f")
+    let (a, b) = &terms[0];
+    // With fewer rows, copying `b` costs more than it brings. It is done for small ones, heads
+    // among them: the bits of one image's logits are then those of many.
+    let rows = a.rows >= 8 || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms);
+    rows && is_x86_feature_detected!("avx512f")
 }
 
 fn flips(terms: &[Term<'_, f32>]) -> bool {

@@ -74,6 +74,7 @@ pub fn adapter_config(spec: &Value) -> AdapterConfig {
         t: spec["phm_dim"].as_u64().unwrap() as usize,
         dropout: spec["dropout"].as_f64().unwrap_or(0.0),
         rank_dropout: 0.0,
+        activation: Default::default(),
     }
 }
 

@@ -186,15 +186,13 @@ fn usage() {
     ended(&train(&["fitt"]), 2);
     says(&infer(&["predict", "tiny", "nothing.png"]), 1, &["head"]);
     for (program, commands) in [
-        ("train", &["fit", "list", "report", "tiny"][..]),
-        ("infer", &["predict", "eval", "features", "merge", "inspect", "selfcheck"]),
+        ("train", "fit, list, report, tiny, push, analyse, check-data, sweep plan, sweep run"),
+        ("train", "sweep status, sweep collect"),
+        ("infer", "predict, eval, features, merge, inspect, selfcheck, routes, pull, export"),
     ] {
-        for command in commands {
-            let help = if program == "train" {
-                train(&[command, "--help"])
-            } else {
-                infer(&[command, "--help"])
-            };
+        for command in commands.split(", ") {
+            let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+            let help = if program == "train" { train(&words) } else { infer(&words) };
             ended(&help, 0);
             assert!(stdout(&help).contains("Example: "), "{command} has no example");
         }

@@ -45,7 +45,8 @@ impl Scored {
 }
 
 /// The temperature with the least negative log likelihood, the mean over `sets` of each one's
-/// mean. The loss is convex in its inverse: Newton's method between bounds that close in.
+/// mean. The loss is convex in its inverse: Newton's method between bounds that close in, which are
+/// the answer where it has no least value.
 pub fn temperature(sets: &[&Scored]) -> f64 {
     let sets: Vec<_> = sets.iter().filter(|set| !set.labels.is_empty()).collect();
     if sets.is_empty() {
@@ -56,7 +57,13 @@ pub fn temperature(sets: &[&Scored]) -> f64 {
         losses.fold((0.0, 0.0), |(a, b), [_, first, second]| (a + first, b + second))
     };
     let (mut low, mut high, mut beta) = (1.0 / RANGE.1, 1.0 / RANGE.0, 1.0f64);
-    for _ in 0..60 {
+    if slopes(high).0 <= 0.0 {
+        return 1.0 / high; // everything is right
+    }
+    if slopes(low).0 >= 0.0 {
+        return 1.0 / low;
+    }
+    for round in 0..100 {
         let (first, second) = slopes(beta);
         if first > 0.0 {
             high = beta
@@ -64,7 +71,9 @@ pub fn temperature(sets: &[&Scored]) -> f64 {
             low = beta
         }
         let step = beta - first / second;
-        let next = if step > low && step < high { step } else { 0.5 * (low + high) };
+        // Where the loss is flat Newton's steps are short.
+        let inside = step > low && step < high && round % 4 != 3;
+        let next = if inside { step } else { (low * high).sqrt() };
         let done = (next - beta).abs() <= 1e-9 * beta;
         beta = next;
         if done {
@@ -108,9 +117,9 @@ mod tests {
     #[test]
     fn bounds() {
         let right = Scored { logits: vec![vec![3.0, 1.0]; 4], labels: vec![0; 4] };
-        assert!((temperature(&[&right]) - RANGE.0).abs() < 1e-3);
+        assert_eq!(temperature(&[&right]), RANGE.0);
         let wrong = Scored { logits: vec![vec![3.0, 1.0]; 4], labels: vec![1; 4] };
-        assert!((temperature(&[&wrong]) - RANGE.1).abs() < 1.0);
+        assert_eq!(temperature(&[&wrong]), RANGE.1);
         assert_eq!(temperature(&[&Scored::default()]), 1.0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`file`] | the TOML that names methods, datasets, trials and hyper-parameters |
+//! | [`mod@file`] | the TOML that names methods, datasets, trials and hyper-parameters |
 //! | [`jobs`] | the runs that it stands for |
 //! | [`folder`] | the folder of a sweep and what became of each job |
 //! | [`claim`] | which worker does which job |

@@ -5,9 +5,9 @@
 //! |---|---|
 //! | [`objective`] | loss and gradient at any values of what trains |
 //! | [`of_run`] | the same of a run's adapter |
-//! | [`surface`] | the loss on a square of two directions |
+//! | [`mod@surface`] | the loss on a square of two directions |
 //! | [`lanczos`] | a few eigenvalues of a matrix that is only multiplied with |
-//! | [`spectrum`] | the density of all eigenvalues of the Hessian |
+//! | [`mod@spectrum`] | the density of all eigenvalues of the Hessian |
 
 pub mod lanczos;
 pub mod objective;

@@ -1,8 +1,9 @@
 //! `moa-train report`
 
 use crate::report::paired::compare;
+use crate::report::{runs, tensorboard};
 use anyhow::Result;
-use moa_infer::exit::usage;
+use moa_infer::exit::{note, usage};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,6 +21,9 @@ pub struct Report {
     /// its 95 % confidence interval
     #[arg(long, value_names = ["METHOD", "OTHER"], num_args = 2)]
     compare: Vec<String>,
+    /// Write TensorBoard event files of all runs to this folder as well
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -28,6 +32,13 @@ pub struct Report {
 impl Report {
     pub fn run(self) -> Result<()> {
         let report = crate::report::write(&self.dir, &self.title)?;
+        if let Some(dir) = &self.tensorboard {
+            let count = tensorboard::write(&runs::read(&self.dir)?, dir)?;
+            note(format_args!(
+                "event files of {count} runs: tensorboard --logdir {}",
+                dir.display()
+            ));
+        }
         let mut out = std::io::stdout().lock();
         if let [method, other] = &self.compare[..] {
             return self.compared(&report, (method, other), &mut out);

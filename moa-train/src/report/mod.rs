@@ -7,6 +7,7 @@
 //! | [`paired`] | two methods on the same splits |
 //! | [`calibration`] | how honest probabilities are |
 //! | [`figures`], [`svg`], [`page`] | `report.html` |
+//! | [`tensorboard`] | the logs of runs as event files |
 //! | [`remarks`] | what a reader must know |
 
 pub mod calibration;
@@ -17,6 +18,7 @@ pub mod paired;
 mod remarks;
 pub mod runs;
 pub mod svg;
+pub mod tensorboard;
 
 pub use remarks::remarks;
 

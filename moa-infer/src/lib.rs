@@ -9,6 +9,7 @@
 //! | [`dataset`], [`split`] | environments, classes, DomainBed's splits |
 //! | [`evaluate`], [`metrics`], [`calibration`] | accuracy, confusion, honest probabilities |
 //! | [`features`], [`merge`], [`export`], [`inspect`] | the other commands |
+//! | [`csv`] | fields of CSV |
 //! | [`routes`] | routing maps |
 //! | [`machine`] | what a report says about this machine |
 //! | [`zero_shot`] | classes from their names, with CLIP |
@@ -18,6 +19,7 @@
 
 pub mod calibration;
 pub mod cli;
+pub mod csv;
 pub mod dataset;
 pub mod evaluate;
 pub mod exit;

@@ -9,6 +9,7 @@
 //! | [`batches`] | sampling and loading |
 //! | [`optim`] | Adam, AdamW, schedules, clipping |
 //! | [`checkpoint`] | checkpoints as whole, hashed sets |
+//! | [`run_file`] | files of a run that hold one JSON object |
 //! | [`fit`] | the training loop |
 //! | [`report`] | tables and pictures of many runs |
 //! | [`analysis`] | what a run has learned |
@@ -33,6 +34,7 @@ pub mod protocol;
 pub mod push;
 pub mod random_backbone;
 pub mod report;
+pub mod run_file;
 pub mod swad;
 pub mod sweep;
 pub mod synth;

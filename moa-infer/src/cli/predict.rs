@@ -1,6 +1,7 @@
 //! `moa-infer predict`
 
 use super::{Model, Prompts};
+use crate::csv::quoted;
 use crate::evaluate::{batches, rows};
 use crate::exit::all_read;
 use crate::inputs::expand;
@@ -177,13 +178,5 @@ fn probability(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
         _ => Err("must be a number from 0 to 1".into()),
-    }
-}
-
-/// A field of a CSV line (RFC 4180).
-fn quoted(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.into(),
     }
 }

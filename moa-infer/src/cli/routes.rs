@@ -5,9 +5,9 @@ use crate::evaluate::batches;
 use crate::exit::{all_read, note, require_free};
 use crate::inputs::expand;
 use crate::predictor::Predictor;
-use crate::routes::map::{LayerMap, grid, maps};
+use crate::routes::map::{LayerMap, experts, grid, maps};
 use crate::routes::picture::{as_seen, picture, png};
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use moa_core::files::{replace_dir, write_synced};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -36,7 +36,8 @@ impl Routes {
     pub fn run(self) -> Result<()> {
         require_free(&self.out)?;
         let predictor = self.model.open(&self.adapter)?;
-        let experts = experts(&predictor).context("nothing is routed: the method has no router")?;
+        let experts = experts(&predictor);
+        ensure!(!experts.is_empty(), "nothing is routed: the method has no router");
         let images = expand(&self.images, std::io::stdin().lock())?;
         let total = images.len();
         let mut failed = 0;
@@ -86,14 +87,6 @@ impl Routes {
         let text = json!({"experts": experts, "grid": [height, width], "images": rows});
         Ok(write_synced(&dir.join("routes.json"), format!("{text}\n"))?)
     }
-}
-
-/// What the experts of an adapter are called; nothing if there is no router.
-fn experts(predictor: &Predictor) -> Option<Vec<String>> {
-    let method = &predictor.card.as_ref()?.method;
-    method.router.as_ref()?;
-    let ranks = &method.adapter.as_ref()?.ranks;
-    Some(ranks.iter().enumerate().map(|(e, r)| format!("expert {e} rank {r}")).collect())
 }
 
 /// The image's name with `.png`, numbered if there is such a one.

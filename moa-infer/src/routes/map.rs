@@ -39,6 +39,15 @@ pub fn grid(predictor: &Predictor) -> (usize, usize) {
     predictor.classifier.vit.config.grid()
 }
 
+/// What the experts of an adapter are called; nothing if there is no router.
+pub fn experts(predictor: &Predictor) -> Vec<String> {
+    let method = predictor.card.as_ref().map(|card| &card.method);
+    let routed = method.filter(|method| method.router.is_some());
+    let ranks = routed.and_then(|method| method.adapter.as_ref()).map(|adapter| &adapter.ranks);
+    let name = |(expert, rank)| format!("expert {expert} (rank {rank})");
+    ranks.into_iter().flatten().enumerate().map(name).collect()
+}
+
 /// The maps of a batch of images, as [`Predictor::transform`] gives them: one list for each
 /// image, layers in order.
 ///

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use moa_infer::evaluate::batches;
 use moa_infer::predictor::Predictor;
-use moa_infer::routes::map::{LayerMap, grid, maps};
+use moa_infer::routes::map::{LayerMap, experts, grid, maps};
 use moa_infer::routes::picture::{as_seen, png};
 use std::path::PathBuf;
 
@@ -40,7 +40,6 @@ struct Chosen {
 pub fn look(predictor: &Predictor, data: &Data, amount: Amount) -> Result<Analysis> {
     let classes = &data.dataset.classes;
     let chosen = choose(data, amount);
-    let routed = predictor.card.as_ref().and_then(|card| card.method.router.as_ref()).is_some();
     let mut analysis = Analysis {
         classes: classes.clone(),
         envs: environments(data),
@@ -48,6 +47,7 @@ pub fn look(predictor: &Predictor, data: &Data, amount: Amount) -> Result<Analys
         grid: grid(predictor),
         ..Analysis::default()
     };
+    let routed = !analysis.experts.is_empty();
     let mut features: Vec<Vec<f32>> = Vec::new();
     let paths = chosen.iter().map(|image| image.path.clone()).collect();
     let (size, threads) = amount.how;
@@ -84,14 +84,6 @@ fn environments(data: &Data) -> Vec<Environment> {
         held_out: data.test_envs.contains(&i),
     };
     data.dataset.envs.iter().enumerate().map(env).collect()
-}
-
-fn experts(predictor: &Predictor) -> Vec<String> {
-    let method = predictor.card.as_ref().map(|card| &card.method);
-    let routed = method.filter(|method| method.router.is_some());
-    let ranks = routed.and_then(|method| method.adapter.as_ref()).map(|adapter| &adapter.ranks);
-    let name = |(expert, rank)| format!("expert {expert} (rank {rank})");
-    ranks.into_iter().flatten().enumerate().map(name).collect()
 }
 
 fn choose(data: &Data, amount: Amount) -> Vec<Chosen> {

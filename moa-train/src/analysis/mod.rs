@@ -4,16 +4,16 @@
 //! |---|---|
 //! | [`look`] | features and routes of some images of every environment and class |
 //! | [`curvature`] | the loss around what was trained |
+//! | [`vector`] | products and lengths |
 //! | [`pca`], [`tsne`] | features in two dimensions |
 
 pub mod curvature;
 pub mod look;
 pub mod pca;
 pub mod tsne;
+pub mod vector;
 
-use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Name of the file in a run folder.
 pub const ANALYSIS_FILE: &str = "analysis.json";
@@ -87,26 +87,9 @@ pub struct ImageMaps {
     pub layers: Vec<moa_infer::routes::map::LayerMap>,
 }
 
-impl Analysis {
-    /// Writes the file.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write(&self, run: &Path) -> Result<()> {
-        let text = serde_json::to_string(self)? + "\n";
-        Ok(moa_core::files::write_whole(&run.join(ANALYSIS_FILE), text)?)
-    }
-
-    /// Reads the file of a run; nothing if it has none.
-    ///
-    /// # Errors
-    /// If it is damaged.
-    pub fn read(run: &Path) -> Result<Option<Self>> {
-        let path = run.join(ANALYSIS_FILE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?))
+impl Environment {
+    /// Its name, with a star if it was left out of training.
+    pub fn label(&self) -> String {
+        format!("{}{}", self.name, if self.held_out { " *" } else { "" })
     }
 }

@@ -1,5 +1,7 @@
 //! The two directions in which features differ most.
 
+use super::vector::dot;
+
 /// Each row's first two principal components. A component's sign makes its largest weight
 /// positive, so that the same features have the same picture.
 pub fn project(rows: &[Vec<f32>]) -> Vec<[f64; 2]> {
@@ -53,10 +55,6 @@ fn strongest(rows: &[Vec<f64>], found: &[Vec<f64>], component: usize) -> Vec<f64
     let length = dot(&v, &v).sqrt().max(f64::MIN_POSITIVE);
     let largest = v.iter().copied().fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
     v.into_iter().map(|x| x / length * largest.signum()).collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::analysis::curvature::{spectrum, surface};
 use crate::analysis::look::{Amount, look};
 use crate::config::Config;
 use crate::fit::Data;
+use crate::run_file;
 use anyhow::{Context, Result};
 use candle_core::DType;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -106,7 +107,7 @@ impl Analyse {
                 analysis.spectrum = Some(spectrum(&objective, size, config.train.seed, step)?);
                 bar.finish_and_clear();
             }
-            analysis.write(run)?;
+            run_file::write(run, ANALYSIS_FILE, &analysis)?;
             let images = analysis.points.len();
             writeln!(std::io::stdout(), "{}: {images} images", run.join(ANALYSIS_FILE).display())?;
         }

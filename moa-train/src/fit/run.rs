@@ -9,7 +9,7 @@ use super::record::{record, summary};
 use super::signals::StopFlag;
 use super::step::{Losses, step};
 use super::waiting::{Awaited, Time};
-use super::worth::Worth;
+use super::worth::{EVALUATION_FILE, Worth};
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::optim::Adam;
@@ -212,7 +212,8 @@ impl Run {
             let mut adapter = self.plan.adapter(at)?;
             adapter.card.temperature = Some(evaluation.temperature);
             adapter.write(&self.dir.join("best"))?;
-            Worth::new(&self.plan, at, &evaluation).write(&self.dir)?;
+            let worth = Worth::new(&self.plan, at, &evaluation);
+            crate::run_file::write(&self.dir, EVALUATION_FILE, &worth)?;
         }
         let names = plan.data.dataset.envs.iter().map(|env| env.name.as_str());
         let envs: Map<_, _> = names

@@ -3,11 +3,9 @@
 use super::data::Part;
 use super::evaluation::Evaluation;
 use super::plan::Plan;
-use anyhow::{Context, Result};
 use moa_infer::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::path::Path;
 
 /// Name of the file in a run folder.
 pub const EVALUATION_FILE: &str = "evaluation.json";
@@ -54,28 +52,6 @@ impl Worth {
         let classes = data.dataset.classes.clone();
         let parts = evaluation.parts.iter().map(part).collect();
         Self { step, temperature: evaluation.temperature, classes, parts }
-    }
-
-    /// Writes the file.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write(&self, run: &Path) -> Result<()> {
-        let text = serde_json::to_string(self)? + "\n";
-        Ok(moa_core::files::write_whole(&run.join(EVALUATION_FILE), text)?)
-    }
-
-    /// Reads the file of a run; nothing if it has none.
-    ///
-    /// # Errors
-    /// If it is damaged.
-    pub fn read(run: &Path) -> Result<Option<Self>> {
-        let path = run.join(EVALUATION_FILE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::protocol::report::Report;
 use crate::protocol::table::{Cell, Table};
+use moa_infer::csv::quoted;
 
 /// One line a cell: rule, table, method, column, mean, standard error, trials.
 pub fn csv(report: &Report) -> String {
@@ -24,14 +25,6 @@ pub fn csv(report: &Report) -> String {
         }
     }
     out
-}
-
-/// A field of a CSV line (RFC 4180).
-fn quoted(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.into(),
-    }
 }
 
 /// A `tabular` for each table that has a number, for the package `booktabs`.

@@ -1,10 +1,11 @@
 //! The runs behind a report.
 
-use crate::analysis::Analysis;
-use crate::fit::Worth;
+use crate::analysis::{ANALYSIS_FILE, Analysis};
+use crate::fit::{EVALUATION_FILE, Worth};
 use crate::protocol::choose::{Chosen, Group};
 use crate::protocol::record::Record;
 use crate::protocol::results::read_runs;
+use crate::run_file;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,8 @@ pub struct Run {
 pub fn read(dir: &Path) -> Result<Vec<Run>> {
     let runs = read_runs(dir)?.into_iter().filter(|(_, records)| !records.is_empty());
     let run = |(dir, records): (PathBuf, Vec<Record>)| {
-        let worth = Worth::read(&dir)?;
-        let analysis = Analysis::read(&dir)?;
+        let worth = run_file::read(&dir, EVALUATION_FILE)?;
+        let analysis = run_file::read(&dir, ANALYSIS_FILE)?;
         Ok(Run { dir, records, worth, analysis })
     };
     runs.map(run).collect()

@@ -1,6 +1,7 @@
 //! Lanczos' method: a small tridiagonal matrix whose eigenvalues are those of a large one, the
 //! outermost first.
 
+use crate::analysis::vector::{dot, norm};
 use anyhow::Result;
 
 /// A symmetric tridiagonal matrix.
@@ -98,14 +99,6 @@ impl Tridiagonal {
         all.sort_by(|a, b| a.value.total_cmp(&b.value));
         all
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn norm(a: &[f64]) -> f64 {
-    dot(a, a).sqrt()
 }
 
 fn scaled(a: &[f64], factor: f64) -> Vec<f64> {

@@ -3,6 +3,7 @@
 //! Noise and dropout are off, and every token goes to the experts that it goes to at the values
 //! that were trained: between two choices the loss has no derivative.
 
+use crate::analysis::vector::norm;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use moa_core::model::Classifier;
@@ -116,7 +117,6 @@ impl Objective {
     /// # Errors
     /// Only if the device fails.
     pub fn hessian_times(&self, v: &[f64]) -> Result<Vec<f64>> {
-        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
         let step = 1e-5 * norm(&self.start).max(1.0) / norm(v).max(f64::MIN_POSITIVE);
         let moved = |step: f64| -> Vec<f64> {
             self.start.iter().zip(v).map(|(x, v)| x + step * v).collect()

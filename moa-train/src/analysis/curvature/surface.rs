@@ -1,6 +1,7 @@
 //! The loss on a square of two random directions around what was trained.
 
 use super::objective::Objective;
+use crate::analysis::vector::norm;
 use anyhow::Result;
 use moa_kernels::rng::{Key, Purpose};
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,6 @@ fn direction(objective: &Objective, seed: u64, index: u64) -> Vec<f64> {
         let here = from..from + count;
         let rows = all[here.clone()].chunks_mut(row.max(1));
         for (row, trained) in rows.zip(objective.start()[here].chunks(row.max(1))) {
-            let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
             let factor = norm(trained) / norm(row).max(f64::MIN_POSITIVE);
             row.iter_mut().for_each(|x| *x *= factor);
         }

@@ -2,7 +2,7 @@
 
 use super::super::svg::{Anchor, Svg};
 use super::{Figure, id};
-use crate::analysis::{Analysis, Point};
+use crate::analysis::{Analysis, Environment, Point};
 use moa_infer::routes::palette::hex;
 
 /// Side of a panel.
@@ -14,11 +14,7 @@ pub fn figure(analysis: &Analysis, of: &[&str]) -> Option<Figure> {
         return None;
     }
     let mut svg = Svg::new(2.0 * SIDE + 40.0, 2000.0);
-    let envs: Vec<String> = analysis
-        .envs
-        .iter()
-        .map(|env| format!("{}{}", env.name, if env.held_out { " *" } else { "" }))
-        .collect();
+    let envs: Vec<String> = analysis.envs.iter().map(Environment::label).collect();
     let mut top = 0.0;
     for (what, names) in [("class", &analysis.classes), ("environment", &envs)] {
         let index = |p: &Point| if what == "class" { p.class } else { p.env };

@@ -47,7 +47,7 @@ fn layers(analysis: &Analysis, images: &[&ImageMaps]) -> Svg {
     let top = legend(&mut svg, analysis, 120.0 + columns as f64 * (SIDE + GAP));
     for (row, image) in images.iter().enumerate() {
         let y = top + 20.0 + row as f64 * (SIDE + GAP);
-        svg.text((112.0, y + SIDE / 2.0), Anchor::End, &env(analysis, image.env));
+        svg.text((112.0, y + SIDE / 2.0), Anchor::End, &analysis.envs[image.env].label());
         svg.text((112.0, y + SIDE / 2.0 + 16.0), Anchor::End, &analysis.classes[image.class]);
         plain(&mut svg, (120.0, y), image);
         for (col, map) in image.layers.iter().enumerate() {
@@ -71,7 +71,7 @@ fn classes(analysis: &Analysis, layer: usize) -> Svg {
     }
     for row in 0..analysis.envs.len() {
         let y = top + 20.0 + row as f64 * (SIDE + GAP);
-        svg.text((112.0, y + SIDE / 2.0), Anchor::End, &env(analysis, row));
+        svg.text((112.0, y + SIDE / 2.0), Anchor::End, &analysis.envs[row].label());
         for class in 0..analysis.classes.len() {
             let here = |image: &&ImageMaps| image.env == row && image.class == class;
             if let Some(image) = analysis.maps.iter().find(here) {
@@ -81,11 +81,6 @@ fn classes(analysis: &Analysis, layer: usize) -> Svg {
         }
     }
     svg.with_height(top + 20.0 + analysis.envs.len() as f64 * (SIDE + GAP))
-}
-
-fn env(analysis: &Analysis, env: usize) -> String {
-    let found = &analysis.envs[env];
-    format!("{}{}", found.name, if found.held_out { " *" } else { "" })
 }
 
 fn legend(svg: &mut Svg, analysis: &Analysis, width: f64) -> f64 {

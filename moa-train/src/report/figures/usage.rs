@@ -2,7 +2,7 @@
 
 use super::super::svg::{Anchor, LEFT, Svg};
 use super::{Figure, id};
-use crate::analysis::{Analysis, LayerUsage};
+use crate::analysis::{Analysis, Environment, LayerUsage};
 use moa_infer::routes::palette::hex;
 use moa_infer::routes::picture::short;
 
@@ -30,11 +30,7 @@ pub fn figures(analysis: &Analysis, of: &[&str]) -> Vec<Figure> {
         let class = |c: usize| sum(&mut usage.tokens.iter().map(|classes| &classes[c]));
         (0..analysis.classes.len()).map(class).collect()
     };
-    let envs: Vec<String> = analysis
-        .envs
-        .iter()
-        .map(|env| format!("{}{}", env.name, if env.held_out { " *" } else { "" }))
-        .collect();
+    let envs: Vec<String> = analysis.envs.iter().map(Environment::label).collect();
     let figure = |what: &str,
                   names: &[String],
                   counts: &dyn Fn(&LayerUsage) -> Vec<Vec<u64>>,

@@ -105,7 +105,7 @@ fn main() -> Result<()> {
             let random = Seeded { seed: 0, step };
             let pass = Pass::train(&random).recomputing(args.checkpoint_activations);
             let mut gradients = Gradients::new();
-            step_losses(&model, &images, &labels, pass, 1.0, &mut gradients)?;
+            step_losses(&model, &images, &labels, pass, None, 1.0, &mut gradients)?;
             adam.step(model.trainable(), &gradients, optim.lr)?;
         }
         device.synchronize()?;
@@ -206,7 +206,7 @@ fn dump(args: &Args, dir: &Path) -> Result<()> {
     let logits = model.logits(&images, &pass())?.context("no head")?.detach();
     if !args.forward {
         let mut gradients = Gradients::new();
-        let losses = step_losses(&model, &images, &labels, pass(), 1.0, &mut gradients)?;
+        let losses = step_losses(&model, &images, &labels, pass(), None, 1.0, &mut gradients)?;
         found.extend(gradients.into_iter().map(|(name, grad)| (format!("grad.{name}"), grad)));
         for (name, loss) in [("ce", losses.ce), ("aux", losses.balance)] {
             found.insert(name.into(), Tensor::new(loss as f32, &Device::Cpu)?);

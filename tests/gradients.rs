@@ -5,7 +5,7 @@
 //! but not zero, because the residual stream goes around it; only this notices.
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use moa_core::adapter::{AuxThreshold, Init};
 use moa_core::backbone::Backbone;
 use moa_core::method::{Blocks, LinearName, Method, names, preset};
@@ -13,7 +13,9 @@ use moa_core::model::{Build, Classifier, initial};
 use moa_core::pass::{Pass, Seeded};
 use moa_kernels::cross_entropy::cross_entropy;
 use moa_kernels::rng::{Key, Purpose};
+use moa_train::config::{OptimConfig, OptimKind, ScheduleKind};
 use moa_train::fit::step_losses;
+use moa_train::miro::{Miro, MiroConfig};
 use moa_train::optim::Gradients;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +34,7 @@ struct Case {
     images: Tensor,
     labels: Vec<u32>,
     random: Seeded,
+    miro: Option<Miro>,
 }
 
 impl Case {
@@ -73,7 +76,30 @@ impl Case {
         let pixels: Vec<f64> = (0..IMAGES * 3 * h * w).map(|_| draws.normal()).collect();
         let images = Tensor::from_vec(pixels, (IMAGES, 3, h, w), device).unwrap();
         let labels = (0..IMAGES).map(|i| (i % CLASSES) as u32).collect();
-        Self { model, images, labels, random: Seeded { seed: 5, step: 2 } }
+        Self { model, images, labels, random: Seeded { seed: 5, step: 2 }, miro: None }
+    }
+
+    /// Held near what it is now by MIRO, and then moved from there.
+    fn held(mut self) -> Self {
+        let optim = OptimConfig {
+            kind: OptimKind::Adam,
+            lr: 1e-3,
+            weight_decay: 0.0,
+            schedule: ScheduleKind::Constant,
+            warmup: 0,
+        };
+        let config = MiroConfig { weight: 0.5, lr_mult: 10.0 };
+        self.miro = Miro::new(&config, &optim, &self.model).unwrap();
+        for (name, var) in self.vars() {
+            let noise = Init::Normal(0.05).draw(name, var.dims(), 8).unwrap();
+            var.set(&(var.as_tensor() + noise.to_dtype(DType::F64).unwrap()).unwrap()).unwrap();
+        }
+        self
+    }
+
+    /// All that trains.
+    fn vars(&self) -> impl Iterator<Item = (&String, &Var)> {
+        self.model.trainable().iter().chain(self.miro.iter().flat_map(Miro::scales))
     }
 
     fn loss(&self) -> f64 {
@@ -81,8 +107,12 @@ impl Case {
         let logits = self.model.logits(&self.images, &pass).unwrap().unwrap();
         let ce = cross_entropy(&logits, &self.labels).unwrap();
         let balance = pass.balance().unwrap();
-        let scalar = |t: &Tensor| t.to_scalar::<f64>().unwrap();
-        scalar(&ce) + balance.map_or(0.0, |b| scalar(&b))
+        let penalty = self.miro.as_ref().map(|miro| {
+            let (images, targets) = (&self.images, miro.targets(&self.images).unwrap());
+            miro.logits(&self.model, images, targets, &Pass::train(&self.random)).unwrap().1
+        });
+        let scalar = |t: Tensor| t.to_scalar::<f64>().unwrap();
+        [Some(ce), balance, penalty].into_iter().flatten().map(scalar).sum()
     }
 
     /// Which expert each token goes to: differences across a change of it mean nothing.
@@ -97,8 +127,8 @@ impl Case {
         let step = |recomputing: bool| {
             let mut gradients = Gradients::new();
             let pass = Pass::train(&self.random).recomputing(recomputing);
-            let (images, labels) = (&self.images, &self.labels);
-            let losses = step_losses(&self.model, images, labels, pass, 1.0, &mut gradients);
+            let (images, labels, miro) = (&self.images, &self.labels, self.miro.as_ref());
+            let losses = step_losses(&self.model, images, labels, pass, miro, 1.0, &mut gradients);
             let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
             let gradients = gradients.iter().map(|(name, t)| (name.clone(), values(t)));
             (losses.unwrap(), gradients.collect::<BTreeMap<String, Vec<f64>>>())
@@ -110,13 +140,13 @@ impl Case {
             assert!(counts.iter().all(|&n| n > 0), "{label}: an expert of {layer} got no token");
         }
         let mut draws = Key::new(1, Purpose::Init, 0).draws(2);
-        for name in self.model.trainable().keys() {
+        for (name, var) in self.vars() {
             let gradient = &gradients[name];
             let size = gradient.iter().fold(0f64, |m, v| m.max(v.abs()));
             assert!(size.is_finite() && size > 0.0, "{label}: {name} has a gradient of {size}");
             for _ in 0..3 {
                 let i = draws.below(gradient.len() as u32) as usize;
-                if let Some(wanted) = self.difference(name, i) {
+                if let Some(wanted) = self.difference(var, i) {
                     let gap = (gradient[i] - wanted).abs();
                     let allowed = 1e-6 * wanted.abs().max(size).max(1e-2);
                     assert!(
@@ -130,8 +160,7 @@ impl Case {
     }
 
     /// Central difference of the loss; `None` if a token changes its expert.
-    fn difference(&self, name: &str, i: usize) -> Option<f64> {
-        let var = &self.model.trainable()[name];
+    fn difference(&self, var: &Var, i: usize) -> Option<f64> {
         let values: Vec<f64> = var.flatten_all().unwrap().to_vec1().unwrap();
         let before = self.choices();
         let at = |offset: f64| {
@@ -187,5 +216,18 @@ fn every_kind_of_backbone() {
         for name in ["full", "kadaptation-moa", "lora"] {
             Case::new(backbone, preset(name).unwrap()).check(&format!("{name} on {backbone}"));
         }
+    }
+}
+
+#[test]
+fn held_near_the_pretrained_features() {
+    let lora = Method { blocks: Blocks::LastTwo, ..preset("lora").unwrap() };
+    for (backbone, method) in [
+        ("timm_clip_quickgelu", preset("full").unwrap()),
+        ("timm_plain", preset("lora-moa").unwrap()),
+        ("timm_plain", lora),
+    ] {
+        let label = format!("{} on {backbone} with MIRO", method.name);
+        Case::new(backbone, method).held().check(&label);
     }
 }

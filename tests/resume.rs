@@ -107,14 +107,16 @@ fn killed_stopped_and_single_threaded_runs_end_alike() {
 }
 
 #[test]
-fn an_average_of_weights_ends_alike_and_is_in_the_tables() {
+fn an_average_of_weights_held_by_miro_ends_alike_and_is_in_the_tables() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let path = |name: &str| at(name).display().to_string();
     let set = ["--steps", "12", "--set", "checkpoint.every=3", "--set", "train.eval_every=2"];
-    let swad = ["--set", "swad.rule=published", "--set", "swad.n_converge=1"];
-    let set =
-        [&set[..], &swad, &["--set", "swad.n_tolerance=3", "--set", "eval.max_images=8"]].concat();
+    let swad =
+        ["swad.rule=published", "swad.n_converge=1", "swad.n_tolerance=3", "miro.weight=0.1"];
+    let more = swad.iter().flat_map(|key| ["--set", key]);
+    let set: Vec<&str> =
+        set.into_iter().chain(more).chain(["--set", "eval.max_images=8"]).collect();
     let whole = path("whole");
     ended(&train(&fit_args(&whole, "lora-moa", &set)), 0);
     let average =
@@ -146,7 +148,7 @@ fn an_average_of_weights_ends_alike_and_is_in_the_tables() {
     ended(&report, 0);
     let table = support::stdout(&report);
     assert!(
-        table.contains("lora-moa + SWAD") && !stderr(&report).contains("not finished"),
+        table.contains("lora-moa + MIRO + SWAD") && !stderr(&report).contains("not finished"),
         "{table}"
     );
     // Done is done.

@@ -24,6 +24,14 @@ impl Param {
         }
     }
 
+    /// The tensor as it is now, for good.
+    pub(crate) fn frozen(&self) -> Result<Self> {
+        Ok(match self {
+            Param::Frozen(tensor) => Param::Frozen(tensor.clone()),
+            Param::Trainable(var) => Param::Frozen(var.as_detached_tensor().copy()?),
+        })
+    }
+
     /// The tensor without its history.
     pub fn value(&self) -> Tensor {
         match self {

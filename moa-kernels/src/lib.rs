@@ -16,6 +16,7 @@
 //! | [`residual`] | `x + gamma * y` |
 //! | [`dropout`] | seeded dropout |
 //! | [`cross_entropy`] | mean cross-entropy of class labels |
+//! | [`miro`] | distance of features from the pretrained network's |
 //! | [`router`] | cosine scores of experts |
 //! | [`routing`] | noise, softmax, top-k gates, balance loss |
 //! | [`lora`], [`kronecker`] | frozen linear plus routed experts |
@@ -43,6 +44,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lora;
 pub mod memory;
+pub mod miro;
 pub mod reference;
 pub mod residual;
 pub mod rng;

@@ -14,6 +14,7 @@ use moa_kernels::{
     dropout::dropout,
     layer_norm::layer_norm,
     linear::linear,
+    miro::penalty,
     reference,
     residual::residual,
 };
@@ -127,6 +128,20 @@ fn cross_entropy_of_labels() {
 }
 
 #[test]
+fn distance_from_pretrained_features() {
+    for (rows, width) in [(1, 1), (7, 5), (300, 6)] {
+        let target = arg(16, &[rows, width], 1.0);
+        let fixed = |like: &Tensor| tensor(&target.0, &target.1, like.dtype());
+        check(
+            "miro",
+            &[arg(15, &[rows, width], 1.0), arg(17, &[width], 2.0)],
+            |t| penalty(&t[0], &fixed(&t[0]).to_device(t[0].device())?, &t[1]),
+            |v| vec![reference::miro(&v[0], &target.0, &v[1])],
+        );
+    }
+}
+
+#[test]
 fn dropout_keeps_the_share_and_the_mean() {
     let x = Tensor::ones((200, 300), candle_core::DType::F32, &Device::Cpu).unwrap();
     let key = Key::new(5, Purpose::HeadDropout, 9);
@@ -144,6 +159,7 @@ fn wrong_shapes_are_errors() {
     let (x, w) = (make(t(&[2, 3])), make(t(&[4, 5])));
     assert!(linear(&x, &w, None).is_err());
     assert!(layer_norm(&x, &make(t(&[2])), &make(t(&[3])), 1e-6).is_err());
+    assert!(penalty(&x, &x, &w).is_err());
     assert!(attention(&make(t(&[1, 2, 10])), 3, 2).is_err());
     assert!(activate(&x, Activation::SwiGlu).is_err());
     assert!(cross_entropy(&x, &[0, 3]).is_err());

@@ -7,6 +7,7 @@
 //! | [`augment`] | DomainBed's training transform, pixel-exact with Pillow |
 //! | [`check`] | looking at a dataset before training |
 //! | [`batches`] | sampling and loading |
+//! | [`miro`] | a term of the loss that keeps features near the pretrained ones |
 //! | [`optim`] | Adam, AdamW, schedules, clipping |
 //! | [`checkpoint`] | checkpoints as whole, hashed sets |
 //! | [`run_file`] | files of a run that hold one JSON object |
@@ -29,6 +30,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod fit;
+pub mod miro;
 pub mod optim;
 pub mod protocol;
 pub mod push;

@@ -161,7 +161,7 @@ fn train(model: &Classifier, p: &Pretrain, say: &mut impl FnMut(&str)) -> Result
         let random = Seeded { seed, step: step as u32 };
         let mut gradients = Gradients::new();
         let losses =
-            step_losses(model, &images, &labels, Pass::train(&random), 1.0, &mut gradients)?;
+            step_losses(model, &images, &labels, Pass::train(&random), None, 1.0, &mut gradients)?;
         let size = norm(&gradients)?;
         anyhow::ensure!(size.is_finite(), "step {step}: a gradient is not finite; lower --lr");
         clip(&mut gradients, size, 1.0)?;

@@ -15,6 +15,7 @@ use moa_kernels::rng::{Key, Purpose};
 use moa_train::analysis::curvature::{Objective, spectrum};
 use moa_train::config::{OptimConfig, OptimKind, ScheduleKind};
 use moa_train::fit::step_losses;
+use moa_train::miro::{Miro, MiroConfig};
 use moa_train::optim::{Adam, Gradients};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,9 +32,10 @@ pub fn trials(root: &Path) -> Vec<Trial> {
             let case = case.clone();
             trials.push(Trial::test(format!("vit_moa::{name}::{what}"), move || test(&case)));
         }
-        let hessian = case.clone();
-        let title = format!("vit_moa::{name}::hessian");
-        trials.push(Trial::test(title, move || hessian.hessian()));
+        for (what, test) in [("hessian", Case::hessian as Test), ("miro", Case::miro as Test)] {
+            let case = case.clone();
+            trials.push(Trial::test(format!("vit_moa::{name}::{what}"), move || test(&case)));
+        }
         for kind in ["adam", "adamw"] {
             for dtype in [DType::F64, DType::F32] {
                 let case = case.clone();
@@ -166,7 +168,7 @@ impl Case {
         }
         let mut gradients = Gradients::new();
         let losses =
-            step_losses(&model, &images, &labels, Pass::train(&noise), 1.0, &mut gradients)?;
+            step_losses(&model, &images, &labels, Pass::train(&noise), None, 1.0, &mut gradients)?;
         checks.close("ce", &[losses.ce], &golden.values("ce"), 1e-9);
         checks.close("aux", &[losses.balance], &golden.values("aux"), 1e-9);
         checks.close("total", &[losses.total()], &golden.values("total"), 1e-9);
@@ -198,16 +200,37 @@ impl Case {
         checks.done()
     }
 
+    /// Against PyTorch's autograd on MIRO's formula (`tests/peers/check_miro.py`).
+    fn miro(&self) -> Result<(), Failed> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/miro.json");
+        let wanted = json(&file)["variants"][&self.name].clone();
+        let model = self.model(DType::F64)?;
+        let config = MiroConfig { weight: wanted["weight"].as_f64().unwrap(), lr_mult: 10.0 };
+        let miro = Miro::new(&config, &constant(OptimKind::Adam, 1e-3, 0.0), &model)?;
+        let (images, labels) = self.batch(0, DType::F64);
+        let (pass, mut gradients) = (Pass::eval().tracking(), Gradients::new());
+        let losses =
+            step_losses(&model, &images, &labels, pass, miro.as_ref(), 1.0, &mut gradients)?;
+        let mut checks = Checks::default();
+        checks.relative("ce", &[losses.ce], &[wanted["ce"].as_f64().unwrap()], 1e-9);
+        let penalty = [losses.miro.unwrap_or_default()];
+        checks.relative("penalty", &penalty, &[wanted["penalty"].as_f64().unwrap()], 1e-9);
+        let wanted = wanted["gradients"].as_object().unwrap();
+        checks.that("a gradient was not compared", wanted.len() == gradients.len());
+        for (name, square) in wanted {
+            let square = square.as_f64().unwrap();
+            let got = values(&gradients[name]).iter().map(|v| v * v).sum::<f64>();
+            checks.relative(&format!("|grad.{name}|^2"), &[got], &[square], 1e-8);
+        }
+        checks.done()
+    }
+
     fn steps(&self, kind: &str, dtype: DType, steps: usize) -> Result<(), Failed> {
         let golden = self.file(kind);
         let run = &self.variant["runs"][kind];
-        let config = OptimConfig {
-            kind: if kind == "adam" { OptimKind::Adam } else { OptimKind::Adamw },
-            lr: run["lr"].as_f64().unwrap(),
-            weight_decay: run["weight_decay"].as_f64().unwrap(),
-            schedule: ScheduleKind::Constant,
-            warmup: 0,
-        };
+        let kind = if kind == "adam" { OptimKind::Adam } else { OptimKind::Adamw };
+        let number = |key: &str| run[key].as_f64().unwrap();
+        let config = constant(kind, number("lr"), number("weight_decay"));
         let model = self.model(dtype)?;
         let mut adam = Adam::new(&config, model.trainable())?;
         let mut checks = Checks::default();
@@ -217,8 +240,15 @@ impl Case {
             let (images, labels) = self.batch(step - 1, dtype);
             let noise = Noise { golden: &golden, prefix: format!("noise.step{step}.") };
             let mut gradients = Gradients::new();
-            let losses =
-                step_losses(&model, &images, &labels, Pass::train(&noise), 1.0, &mut gradients)?;
+            let losses = step_losses(
+                &model,
+                &images,
+                &labels,
+                Pass::train(&noise),
+                None,
+                1.0,
+                &mut gradients,
+            )?;
             ces.push(losses.ce);
             auxs.push(losses.balance);
             adam.step(model.trainable(), &gradients, config.lr)?;
@@ -238,6 +268,10 @@ impl Case {
         checks.close("aux", &auxs, &golden.values(&format!("{tag}.aux")), tolerance);
         checks.done()
     }
+}
+
+fn constant(kind: OptimKind, lr: f64, weight_decay: f64) -> OptimConfig {
+    OptimConfig { kind, lr, weight_decay, schedule: ScheduleKind::Constant, warmup: 0 }
 }
 
 fn compare_routing(pass: &Pass<'_>, golden: &Golden, checks: &mut Checks) {

@@ -82,4 +82,5 @@ def main():
     print("hessian: as in tests/data/hessian.json")
 
 
-main()
+if __name__ == "__main__":
+    main()

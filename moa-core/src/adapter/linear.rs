@@ -112,6 +112,12 @@ impl Linear {
         adapter.experts.forward(base, &routing, &self.id, pass)
     }
 
+    /// The layer without its adapter, frozen as it is now.
+    pub(crate) fn pretrained(&self) -> Result<Self> {
+        let bias = self.bias.as_ref().map(Param::frozen).transpose()?;
+        Ok(Self { id: self.id.clone(), weight: self.weight.frozen()?, bias, adapter: None })
+    }
+
     /// What [`moa_kernels::frozen`] takes, if there is no adapter and nothing of the
     /// layer gets a gradient in `pass`.
     pub(crate) fn frozen(&self, pass: &Pass<'_>) -> Option<Dense> {

@@ -75,6 +75,23 @@ impl Block {
         })
     }
 
+    /// The block without adapters, frozen as it is now.
+    pub(super) fn pretrained(&self) -> Result<Self> {
+        let scale = |ls: &Option<Param>| ls.as_ref().map(Param::frozen).transpose();
+        Ok(Self {
+            norm1: self.norm1.pretrained()?,
+            qkv: self.qkv.pretrained()?,
+            proj: self.proj.pretrained()?,
+            ls1: scale(&self.ls1)?,
+            norm2: self.norm2.pretrained()?,
+            fc1: self.fc1.pretrained()?,
+            fc2: self.fc2.pretrained()?,
+            ls2: scale(&self.ls2)?,
+            heads: self.heads,
+            mlp: self.mlp,
+        })
+    }
+
     /// # Shapes
     /// `[b, n, dim]` to the same.
     ///

@@ -49,6 +49,29 @@ impl Embed {
         })
     }
 
+    /// The same, frozen as it is now.
+    pub(super) fn pretrained(&self) -> Result<Self> {
+        let frozen = |param: &Option<Param>| param.as_ref().map(Param::frozen).transpose();
+        Ok(Self {
+            proj: (self.proj.0.frozen()?, frozen(&self.proj.1)?),
+            cls_token: self.cls_token.frozen()?,
+            reg_token: frozen(&self.reg_token)?,
+            pos_embed: self.pos_embed.frozen()?,
+            ..*self
+        })
+    }
+
+    /// The projected patches alone, `[b, patches, dim]`, row by row.
+    ///
+    /// # Errors
+    /// As [`Embed::forward`].
+    pub fn patches(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (weight, bias) = (&self.proj.0.get(pass), self.proj.1.as_ref().map(|b| b.get(pass)));
+        let weight = weight.reshape((weight.dim(0)?, 3 * self.patch * self.patch))?;
+        let pixels = self.unfold(images)?.to_dtype(self.dtype)?;
+        Ok(moa_kernels::linear::linear(&pixels, &weight, bias.as_ref())?)
+    }
+
     /// # Shapes
     /// `images` `[b, 3, h, w]`; the result is `[b, tokens, dim]`: class token,
     /// registers, patches row by row.
@@ -56,13 +79,12 @@ impl Embed {
     /// # Errors
     /// If the images are not of the size that the model was built for.
     pub fn forward(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let batch = images.dim(0)?;
-        let (weight, bias) = (&self.proj.0.get(pass), self.proj.1.as_ref().map(|b| b.get(pass)));
-        let dim = weight.dim(0)?;
-        let weight = weight.reshape((dim, 3 * self.patch * self.patch))?;
-        let pixels = self.unfold(images)?.to_dtype(self.dtype)?;
-        let patches = moa_kernels::linear::linear(&pixels, &weight, bias.as_ref())?;
+        self.tokens(self.patches(images, pass)?, pass)
+    }
 
+    /// The same from the projected patches.
+    pub(super) fn tokens(&self, patches: Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let (batch, _, dim) = patches.dims3()?;
         let own = |param: &Param| param.get(pass).to_dtype(self.dtype);
         let cls = own(&self.cls_token)?.expand((batch, 1, dim))?;
         let registers = match &self.reg_token {

@@ -9,7 +9,7 @@ mod stream;
 
 pub use block::Block;
 pub use embed::Embed;
-pub use model::{Stages, Vit};
+pub use model::{Stages, Tapped, Vit};
 
 use stream::Stream;
 
@@ -38,6 +38,12 @@ impl LayerNorm {
             bias: store.take(&format!("{name}.bias"), &[dim])?,
             eps,
         })
+    }
+
+    /// The same, frozen as it is now.
+    fn pretrained(&self) -> Result<Self> {
+        let (weight, bias) = (self.weight.frozen()?, self.bias.frozen()?);
+        Ok(Self { weight, bias, eps: self.eps })
     }
 
     /// What [`moa_kernels::frozen`] takes, if nothing of it gets a gradient in `pass`.

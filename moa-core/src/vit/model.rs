@@ -7,6 +7,7 @@ use crate::method::Method;
 use crate::param::Store;
 use crate::pass::Pass;
 use candle_core::Tensor;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A vision transformer up to its pooled feature.
@@ -29,6 +30,16 @@ pub struct Stages {
     pub blocks: Vec<Tensor>,
     /// After the final norm (with average pooling there is none).
     pub tokens: Tensor,
+    /// The feature, `[b, dim]`.
+    pub pooled: Tensor,
+}
+
+/// The pooled feature and what was asked for on the way to it.
+pub struct Tapped {
+    /// The projected patches, `[b, patches, dim]`, if asked for.
+    pub patches: Option<Tensor>,
+    /// What leaves the blocks that were named, `[b, n, dim]` each, in order.
+    pub blocks: Vec<Tensor>,
     /// The feature, `[b, dim]`.
     pub pooled: Tensor,
 }
@@ -66,6 +77,48 @@ impl Vit {
     /// If the images are not of the size that the model was built for.
     pub fn forward(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         self.finish(Stream::new(self.embedded(images, pass)?), 0, pass)
+    }
+
+    /// The same, with what leaves some blocks, and if `stem` the projected patches. It is
+    /// part of the graph as the feature is.
+    ///
+    /// # Errors
+    /// As [`Vit::forward`].
+    pub fn tapped(
+        &self,
+        images: &Tensor,
+        stem: bool,
+        blocks: &BTreeSet<usize>,
+        pass: &Pass<'_>,
+    ) -> Result<Tapped> {
+        let patches = self.embed.patches(images, pass)?;
+        let stem = stem.then(|| patches.clone());
+        let x = self.normed(self.embed.tokens(patches, pass)?, pass)?;
+        let (mut x, mut next, mut taps) = (Stream::new(x), 0, Vec::new());
+        for &block in blocks.range(..self.blocks.len()) {
+            for block in &self.blocks[next..=block] {
+                x = block.stream(x, pass)?; // all tokens, of the last one too
+            }
+            let out = x.settle()?;
+            taps.push(out.clone());
+            (x, next) = (Stream::new(out), block + 1);
+        }
+        Ok(Tapped { patches: stem, blocks: taps, pooled: self.finish(x, next, pass)? })
+    }
+
+    /// The transformer without adapters, frozen as it is now. What is frozen already is
+    /// shared.
+    ///
+    /// # Errors
+    /// Only if memory runs out.
+    pub fn pretrained(&self) -> Result<Self> {
+        Ok(Self {
+            config: self.config.clone(),
+            embed: self.embed.pretrained()?,
+            norm_pre: self.norm_pre.as_ref().map(LayerNorm::pretrained).transpose()?,
+            blocks: self.blocks.iter().map(Block::pretrained).collect::<Result<_>>()?,
+            norm: self.norm.pretrained()?,
+        })
     }
 
     /// The first part of [`Vit::forward`]: what enters block `block`, or the pooled
@@ -140,7 +193,10 @@ impl Vit {
     }
 
     fn embedded(&self, images: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let x = self.embed.forward(images, pass)?;
+        self.normed(self.embed.forward(images, pass)?, pass)
+    }
+
+    fn normed(&self, x: Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         match &self.norm_pre {
             Some(norm) => norm.forward(&x, pass),
             None => Ok(x),

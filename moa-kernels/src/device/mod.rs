@@ -16,6 +16,7 @@ pub mod kronecker;
 pub mod layer_norm;
 pub mod linear;
 pub mod lora;
+pub mod miro;
 pub mod residual;
 pub mod router;
 pub mod routing;

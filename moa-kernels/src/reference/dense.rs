@@ -88,3 +88,12 @@ pub fn cross_entropy(logits: &[f64], labels: &[u32]) -> f64 {
     let rows = logits.chunks(classes).zip(labels);
     rows.map(|(row, &l)| -softmax(row)[l as usize].ln()).sum::<f64>() / labels.len() as f64
 }
+
+/// MIRO's penalty of features `x`, `[tokens, b.len()]`, see [`crate::miro::penalty`].
+pub fn miro(x: &[f64], target: &[f64], b: &[f64]) -> f64 {
+    let each = x.iter().zip(target).enumerate().map(|(i, (x, t))| {
+        let v = libm::log(1.0 + libm::exp(b[i % b.len()])) + 1e-5;
+        (x - t) * (x - t) / v + libm::log(v)
+    });
+    each.sum::<f64>() / 2.0 / x.len() as f64
+}

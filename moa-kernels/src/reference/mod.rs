@@ -9,7 +9,7 @@ mod gradient;
 mod routed;
 
 pub use dense::{
-    attention, cross_entropy, gelu, layer_norm, linear, quick_gelu, residual, softmax, swiglu,
+    attention, cross_entropy, gelu, layer_norm, linear, miro, quick_gelu, residual, softmax, swiglu,
 };
 pub use gradient::{differences, worst};
 pub use routed::{Adapter, Layer, Output, Router};

@@ -6,6 +6,7 @@ use crate::attention::attention;
 use crate::cross_entropy::cross_entropy;
 use crate::layer_norm::layer_norm;
 use crate::linear::linear;
+use crate::miro::penalty;
 use crate::reference;
 use crate::residual::residual;
 
@@ -101,6 +102,12 @@ pub fn cases() -> Vec<Case> {
         vec![trained(14, &[5, 5], 3.0)],
         Box::new(|t| cross_entropy(&t[0], &[0, 4, 2, 4, 1])),
         Box::new(|v| vec![reference::cross_entropy(&v[0], &[0, 4, 2, 4, 1])]),
+    ));
+    all.push(case(
+        "distance from pretrained features".into(),
+        vec![tokens(15, &[70, 24], 1.0), trained(17, &[24], 2.0)],
+        Box::new(|t| penalty(&t[0], &t[0].zeros_like()?.detach(), &t[1])),
+        Box::new(|v| vec![reference::miro(&v[0], &vec![0.0; v[0].len()], &v[1])]),
     ));
     all
 }

@@ -7,7 +7,6 @@
 
 mod manifest;
 
-use crate::optim::Adam;
 use crate::swad::{Swad, SwadState, Tensors};
 use anyhow::{Context, Result};
 use moa_core::files::{replace_dir, write_synced, write_whole};
@@ -44,8 +43,8 @@ pub struct State {
 pub struct Checkpoint {
     /// Trained tensors and their description.
     pub adapter: AdapterFolder,
-    /// Moments of the optimiser.
-    pub optimizer: std::collections::BTreeMap<String, candle_core::Tensor>,
+    /// Moments of the optimiser, and what trains besides the model.
+    pub optimizer: Tensors,
     /// Numbers of the loop.
     pub state: State,
     /// SWAD's averages; none if it is off.
@@ -59,7 +58,7 @@ pub struct Checkpoint {
 pub fn write(
     dir: &Path,
     adapter: &AdapterFolder,
-    adam: &Adam,
+    optimizer: &Tensors,
     state: &State,
     swad: Option<&Swad>,
     keep: usize,
@@ -73,7 +72,7 @@ pub fn write(
     let target = dir.join(&name);
     replace_dir(&target, |folder| -> Result<()> {
         adapter.write_into(folder)?;
-        write_tensors(&folder.join(OPTIMIZER_FILE), &adam.tensors())?;
+        write_tensors(&folder.join(OPTIMIZER_FILE), optimizer)?;
         if let Some(averages) = &averages {
             write_tensors(&folder.join(SWAD_FILE), averages)?;
         }

@@ -166,7 +166,7 @@ impl Fit {
         let plan = self.plan(config)?;
         note(format_args!(
             "{}: {} trainable parameters besides the head ({} in it)",
-            plan.config.method.label(),
+            plan.config.label(),
             plan.model.trainable_parameters(),
             plan.head_parameters()
         ));

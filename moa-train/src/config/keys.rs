@@ -86,6 +86,12 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("swad.n_converge", "3", "SWAD: evaluations without a better one that begin the average"),
     ("swad.n_tolerance", "6", "SWAD: evaluations above the threshold that end it"),
     ("swad.tolerance_ratio", "0.3", "SWAD: how far above the loss at its begin; 0.2 for vlcs"),
+    (
+        "miro.weight",
+        "0.0",
+        "MIRO: factor of the features' distance from the pretrained network's; 0 for none",
+    ),
+    ("miro.lr_mult", "10.0", "MIRO: learning rate of its variances over optim.lr"),
     ("head.init", "\"default\"", "default, or zero-shot: from class names, by CLIP's text tower"),
     ("head.template", "\"a photo of a {}.\"", "zero-shot: text around a class name"),
     ("head.tokenizer", "\"\"", "zero-shot: tokenizer file, if not in the backbone's folder"),

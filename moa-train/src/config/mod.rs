@@ -5,6 +5,7 @@ pub mod keys;
 pub mod layers;
 pub mod saved;
 
+use crate::miro::MiroConfig;
 use crate::swad::SwadConfig;
 use candle_core::DType;
 use moa_core::method::Method;
@@ -35,6 +36,8 @@ pub struct Config {
     pub eval: EvalConfig,
     /// `[swad]`
     pub swad: SwadConfig,
+    /// `[miro]`
+    pub miro: MiroConfig,
     /// `[head]`
     pub head: HeadConfig,
 }
@@ -212,6 +215,12 @@ pub struct HeadConfig {
 }
 
 impl Config {
+    /// What a table calls runs like this: the method, and what regularises it.
+    pub fn label(&self) -> String {
+        let miro = if self.miro.weight == 0.0 { "" } else { " + MIRO" };
+        self.method.label() + miro
+    }
+
     /// Checks what types alone do not.
     ///
     /// # Errors
@@ -242,6 +251,8 @@ impl Config {
                 "be from 1 to 100",
             ),
             (finite(swad.tolerance_ratio), "swad.tolerance_ratio", "be a number, 0 or above"),
+            (finite(self.miro.weight), "miro.weight", "be a number, 0 or above"),
+            (finite(self.miro.lr_mult), "miro.lr_mult", "be a number, 0 or above"),
             (finite(optim.lr) && optim.lr > 0.0, "optim.lr", "be a number above 0"),
             (finite(optim.weight_decay), "optim.weight_decay", "be a number, 0 or above"),
             (self.checkpoint.every > 0, "checkpoint.every", "be at least 1"),

@@ -31,7 +31,7 @@ impl Events {
     /// # Errors
     /// If it cannot be written.
     pub fn step(&mut self, step: u64, losses: &Losses, images: usize, time: &Time) -> Result<()> {
-        self.line(&json!({
+        let mut line = json!({
             "kind": "step",
             "step": step,
             "loss": losses.total(),
@@ -42,7 +42,11 @@ impl Events {
             "images_per_s": (images as f64 / time.trained * 10.0).round() / 10.0,
             "waited_s": (time.waited * 1e4).round() / 1e4,
             "usage": losses.usage,
-        }))
+        });
+        if let Some(penalty) = losses.miro {
+            line["miro"] = penalty.into();
+        }
+        self.line(&line)
     }
 
     /// Makes sure that what was written is on the disk.

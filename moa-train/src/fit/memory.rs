@@ -2,6 +2,7 @@
 
 use super::plan::Plan;
 use crate::swad::SwadRule;
+use moa_core::adapter::Init;
 use moa_core::method::{LinearName, Trains};
 
 /// Batches of images that are alive at the same time: read ahead, joined, on their way.
@@ -44,10 +45,18 @@ pub fn estimate(plan: &Plan) -> usize {
     };
     let pixels = 12 * plan.preprocess.height * plan.preprocess.width;
     let training = 4 * saved + batch * (per_image + AHEAD * pixels);
+    let mut miro = 0;
+    if let Some(term) = &plan.miro {
+        // Copies of what trains of the backbone, and features beside each other.
+        let own = plan.config.method.trainable(&plan.model.vit.config);
+        let copied = own.iter().filter(|(_, (_, init))| *init == Init::Pretrained);
+        let copied: usize = copied.map(|(_, (shape, _))| shape.iter().product::<usize>()).sum();
+        miro = 4 * (copied + tokens * term.kept_per_token());
+    }
     let limit = plan.config.eval.max_images;
     let most = plan.data.evaluated().map(|(env, part)| plan.data.count(env, part, limit)).max();
     let evaluated = plan.config.eval.batch.min(most.unwrap_or(0));
     let evaluation = evaluated * per_image + most.unwrap_or(0).min(AHEAD * evaluated) * pixels;
     let kept = plan.kept.as_ref().map_or(0, |kept| kept.bytes);
-    PROGRAM + kept + training.max(evaluation) + 4 * (weights + (4 + averages) * trained)
+    PROGRAM + kept + miro + training.max(evaluation) + 4 * (weights + (4 + averages) * trained)
 }

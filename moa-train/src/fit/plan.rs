@@ -3,17 +3,15 @@
 use super::cache::Kept;
 use super::data::Data;
 use crate::batches;
-use crate::checkpoint::{self, State};
 use crate::config::{Config, HeadInit};
-use crate::optim::Adam;
-use crate::swad::{Swad, Tensors};
+use crate::miro::Miro;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use moa_core::backbone::VitConfig;
 use moa_core::device::DeviceSpec;
 use moa_core::image::{Interpolation, Preprocess, ResizeRule};
-use moa_core::model::{AdapterFolder, BackboneRef, Build, Card, Classifier, Training, initial};
-use moa_infer::exit::{note, usage};
+use moa_core::model::{BackboneRef, Build, Classifier, initial};
+use moa_infer::exit::usage;
 use moa_infer::zero_shot::zero_shot;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +30,10 @@ pub struct Plan {
     pub device: Device,
     /// What evaluation keeps of its images, if asked to and if there is anything.
     pub kept: Option<Kept>,
+    /// The term that holds features near the pretrained ones, if asked for.
+    pub miro: Option<Miro>,
     pub(super) backbone: BackboneRef,
-    data_sha256: String,
+    pub(super) data_sha256: String,
 }
 
 impl Plan {
@@ -86,6 +86,7 @@ impl Plan {
             tensors.extend([("head.weight".into(), weight), ("head.bias".into(), bias)]);
         }
         let model = build.adapted(&tensors, config.head.dropout, true)?;
+        let miro = Miro::new(&config.miro, &config.optim, &model)?;
         let backbone = BackboneRef {
             spec: moa_infer::spec::recorded(&config.backbone.spec)?,
             sha256: backbone.sha256()?,
@@ -93,47 +94,7 @@ impl Plan {
             vit: model.vit.config.clone(),
         };
         let data_sha256 = data.dataset.sha256();
-        Ok(Self { config, data, model, preprocess, device, kept, backbone, data_sha256 })
-    }
-
-    /// The trained tensors as they are now, as an adapter folder.
-    ///
-    /// # Errors
-    /// If an environment has no name.
-    pub fn adapter(&self, step: u64) -> Result<AdapterFolder> {
-        let (config, data) = (&self.config, &self.data);
-        let training = Training {
-            dataset: data.dataset.name.clone(),
-            data_sha256: self.data_sha256.clone(),
-            train_envs: data.names(data.train_envs())?,
-            test_envs: data.names(data.test_envs.iter().copied())?,
-            holdout: config.data.holdout,
-            trial_seed: config.data.trial_seed,
-            seed: config.train.seed,
-            step,
-        };
-        let (method, classes) = (config.method.clone(), data.dataset.classes.clone());
-        let (backbone, preprocess) = (self.backbone.clone(), self.preprocess.clone());
-        let card = Card::new(method, classes, backbone, preprocess, training);
-        Ok(AdapterFolder { card, tensors: self.weights() })
-    }
-
-    /// What trains, as it is now; shared, so that it changes with the next step.
-    pub(super) fn weights(&self) -> Tensors {
-        let all = self.model.trainable().iter();
-        all.map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
-    }
-
-    /// Sets what trains.
-    ///
-    /// # Errors
-    /// If a tensor is missing or has another shape.
-    pub(super) fn set_weights(&self, tensors: &Tensors) -> Result<()> {
-        for (name, var) in self.model.trainable() {
-            let tensor = tensors.get(name).with_context(|| format!("`{name}` is missing"))?;
-            var.set(&tensor.to_device(var.device())?)?;
-        }
-        Ok(())
+        Ok(Self { config, data, model, preprocess, device, kept, miro, backbone, data_sha256 })
     }
 
     /// Parameters of the head.
@@ -151,49 +112,5 @@ impl Plan {
             augment: self.config.data.augment,
             preprocess: self.preprocess.clone(),
         }
-    }
-
-    /// Takes model, optimiser and counters back from the newest whole checkpoint in
-    /// `dir`; without one everything stays as it is.
-    ///
-    /// # Errors
-    /// If there are checkpoints but none is whole, or it is of another run.
-    pub(super) fn restore(&mut self, dir: &Path, adam: &mut Adam) -> Result<(State, Option<Swad>)> {
-        let (found, damaged) = checkpoint::read_newest(dir)?;
-        damaged.iter().for_each(note);
-        let new = Swad::new(&self.config.swad);
-        let Some(found) = found else { return Ok((State::default(), new)) };
-        let hash = &found.adapter.card.backbone.sha256;
-        anyhow::ensure!(
-            *hash == self.backbone.sha256,
-            "{}: the run used another backbone (sha256 {hash:.12}..., not {:.12}...)",
-            dir.display(),
-            self.backbone.sha256
-        );
-        anyhow::ensure!(
-            found.adapter.card.training.data_sha256 == self.data_sha256,
-            "{}: images were added, removed or renamed since the run began, so its splits would \
-             change; put them back, or start anew with another --out",
-            self.data.dataset.root.display()
-        );
-        self.set_weights(&found.adapter.tensors)?;
-        // The folder may have another name by now; the results go on under the first.
-        self.data.dataset.name = found.adapter.card.training.dataset;
-        let mut state = found.state;
-        anyhow::ensure!(
-            state.step <= self.config.train.steps && (state.step > 0 || !state.pending_eval),
-            "{}: a checkpoint of step {} is not of this run of {} steps",
-            dir.display(),
-            state.step,
-            self.config.train.steps
-        );
-        adam.restore(found.optimizer, state.step).with_context(|| {
-            format!("{}: the optimiser's state is of another method", dir.display())
-        })?;
-        let swad = match state.swad.take() {
-            Some(numbers) => Swad::restore(&self.config.swad, numbers, found.swad, &self.device)?,
-            None => new,
-        };
-        Ok((state, swad))
     }
 }

@@ -11,6 +11,14 @@ use moa_infer::dataset::DatasetKind;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// The key of the backbone's hash among the settings in a record.
+pub const BACKBONE_HASH: &str = "backbone_sha256";
+
+/// The first digits of a hash, which tell files apart.
+pub fn short_hash(sha256: &str) -> String {
+    sha256.chars().take(12).collect()
+}
+
 /// One line with the accuracy of every environment.
 pub fn summary(plan: &Plan, at: u64, evaluation: &Evaluation, better: bool) -> String {
     let envs = &plan.data.dataset.envs;
@@ -47,9 +55,7 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
     let (sum, count) = state.losses;
     let mean = |total: f64| (count > 0).then(|| total / count as f64);
     let mut hparams = hparams(config);
-    // The first digits tell files apart.
-    let sha256: String = plan.backbone.sha256.chars().take(12).collect();
-    hparams.insert("backbone_sha256".into(), sha256.into());
+    hparams.insert(BACKBONE_HASH.into(), short_hash(&plan.backbone.sha256).into());
     Record {
         step: at,
         epoch: images as f64 / smallest as f64,
@@ -58,7 +64,7 @@ pub fn record(plan: &Plan, state: &State, at: u64, evaluation: &Evaluation) -> R
         mem_gb: Some(0.0),
         envs: evaluation.envs.clone(),
         args: Args {
-            algorithm: config.method.label(),
+            algorithm: config.label(),
             dataset: data.dataset.name.clone(),
             test_envs: data.test_envs.clone(),
             trial_seed: config.data.trial_seed,
@@ -99,5 +105,10 @@ pub fn hparams(config: &Config) -> Map<String, Value> {
         "image_size": config.data.image_size,
         "eval_max_images": config.eval.max_images,
     });
-    hparams.as_object().cloned().unwrap_or_default()
+    let mut hparams = hparams.as_object().cloned().unwrap_or_default();
+    if config.miro.weight > 0.0 {
+        hparams.insert("miro_weight".into(), config.miro.weight.into());
+        hparams.insert("miro_lr_mult".into(), config.miro.lr_mult.into());
+    }
+    hparams
 }

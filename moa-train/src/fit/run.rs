@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::record::{record, summary};
 use super::signals::StopFlag;
-use super::step::{Losses, step};
+use super::step::{Learner, Losses, step};
 use super::waiting::{Awaited, Time};
 use super::worth::{EVALUATION_FILE, Worth};
 use crate::checkpoint::{self, State};
@@ -127,7 +127,9 @@ impl Run {
         while self.state.step < steps {
             let (at, started) = (self.state.step, Instant::now());
             let (model, device) = (&self.plan.model, &self.plan.device);
-            let done = step(model, &mut self.adam, &config, size, &mut loader, at, device);
+            let miro = self.plan.miro.as_mut();
+            let learner = Learner { model, adam: &mut self.adam, miro };
+            let done = step(learner, &config, size, &mut loader, at, device);
             let (losses, images) = self.keep(done).with_context(|| format!("step {}", at + 1))?;
             let (trained, waited) = (started.elapsed().as_secs_f64(), loader.take_seconds());
             self.count(&losses, trained);
@@ -183,7 +185,8 @@ impl Run {
         }
         let adapter = self.plan.adapter(self.state.step.saturating_sub(1))?;
         let (dir, keep) = (self.dir.join("checkpoints"), self.plan.config.checkpoint.keep);
-        checkpoint::write(&dir, &adapter, &self.adam, &self.state, self.swad.as_ref(), keep)
+        let optimizer = self.plan.optimizer(&self.adam);
+        checkpoint::write(&dir, &adapter, &optimizer, &self.state, self.swad.as_ref(), keep)
     }
 
     fn interrupted(self) -> Result<Outcome> {

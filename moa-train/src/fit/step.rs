@@ -2,6 +2,7 @@
 
 use crate::batches::Batch;
 use crate::config::Config;
+use crate::miro::Miro;
 use crate::optim::{Adam, Gradients, clip, first_not_finite, learning_rate, norm};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
@@ -18,6 +19,8 @@ pub struct Losses {
     pub ce: f64,
     /// Sum of the balance losses of all layers.
     pub balance: f64,
+    /// MIRO's penalty, if it is on.
+    pub miro: Option<f64>,
     /// Norm of all gradients before clipping.
     pub norm: f64,
     /// The learning rate that was used.
@@ -29,11 +32,11 @@ pub struct Losses {
 impl Losses {
     /// What is minimised.
     pub fn total(&self) -> f64 {
-        self.ce + self.balance
+        self.ce + self.balance + self.miro.unwrap_or(0.0)
     }
 }
 
-/// Cross-entropy and balance loss of one micro-batch, with gradients of
+/// Cross-entropy, balance loss and MIRO's penalty of one micro-batch, with gradients of
 /// `share` times their sum added to `gradients`.
 ///
 /// # Errors
@@ -43,22 +46,34 @@ pub fn step_losses(
     images: &Tensor,
     labels: &[u32],
     pass: Pass<'_>,
+    miro: Option<&Miro>,
     share: f64,
     gradients: &mut Gradients,
 ) -> Result<Losses> {
+    let targets = miro.map(|miro| miro.targets(images)).transpose()?;
     let (pass, tape) = (pass.watching(), Tape::start()?);
-    let logits = model.logits(images, &pass)?.context("the model has no head")?;
+    let (logits, penalty) = match miro.zip(targets) {
+        Some((miro, targets)) => {
+            let (logits, penalty) = miro.logits(model, images, targets, &pass)?;
+            (logits, Some(penalty))
+        }
+        None => (model.logits(images, &pass)?.context("the model has no head")?, None),
+    };
     let ce = cross_entropy(&logits, labels)?;
     let balance = pass.balance()?;
-    let total = match &balance {
-        Some(balance) => (&ce + balance)?,
-        None => ce.clone(),
-    };
+    let mut total = ce.clone();
+    for more in [&balance, &penalty].into_iter().flatten() {
+        total = (total + more)?;
+    }
     // A device is at work on the gradients while the host reads the losses.
     let mut store = tape.backward(&(total * share)?)?;
     let scalar = |t: &Tensor| -> Result<f64> { Ok(t.to_dtype(DType::F64)?.to_scalar()?) };
-    let balance = balance.as_ref().map(scalar).transpose()?.unwrap_or(0.0);
-    let mut losses = Losses { ce: scalar(&ce)?, balance, ..Losses::default() };
+    let mut losses = Losses {
+        ce: scalar(&ce)?,
+        balance: balance.as_ref().map(scalar).transpose()?.unwrap_or(0.0),
+        miro: penalty.as_ref().map(scalar).transpose()?,
+        ..Losses::default()
+    };
     if !losses.total().is_finite() {
         let place = first_bad_place(model, images, &pass)?;
         anyhow::bail!("the loss is {}: {place}; lower optim.lr or set train.clip", losses.total());
@@ -66,7 +81,7 @@ pub fn step_losses(
     for (layer, routing) in pass.routings() {
         losses.usage.insert(layer.name, routing.tokens_per_expert()?);
     }
-    for (name, var) in model.trainable() {
+    for (name, var) in model.trainable().iter().chain(miro.into_iter().flat_map(Miro::scales)) {
         // Detached at once: a gradient keeps the whole graph alive otherwise.
         let gradient = match store.remove(var.as_tensor()) {
             Some(gradient) => gradient.detach(),
@@ -97,20 +112,29 @@ fn first_bad_place(model: &Classifier, images: &Tensor, pass: &Pass<'_>) -> Resu
     Ok("the first value that is not finite comes out of `head` or a router".into())
 }
 
+/// What learns in a step.
+pub struct Learner<'a> {
+    /// The model.
+    pub model: &'a Classifier,
+    /// Its optimiser.
+    pub adam: &'a mut Adam,
+    /// The term that holds it near the pretrained network.
+    pub miro: Option<&'a mut Miro>,
+}
+
 /// Trains on the micro-batches of one step.
 ///
 /// # Errors
 /// If an image cannot be read, or a loss or gradient is not finite.
 pub fn step(
-    model: &Classifier,
-    adam: &mut Adam,
+    learner: Learner<'_>,
     config: &Config,
     (height, width): (usize, usize),
     batches: impl Iterator<Item = Result<Batch>>,
     step: u64,
     device: &Device,
 ) -> Result<(Losses, usize)> {
-    let accumulate = config.train.accumulate;
+    let (Learner { model, adam, miro }, accumulate) = (learner, config.train.accumulate);
     let share = 1.0 / accumulate as f64;
     let (mut total, mut gradients, mut images) = (Losses::default(), Gradients::new(), 0);
     for (micro, batch) in (0..accumulate).zip(batches) {
@@ -120,9 +144,13 @@ pub fn step(
         let input = Tensor::from_vec(batch.pixels, shape, device)?;
         let seeded = Seeded { seed: config.train.seed, step: (step * accumulate + micro) as u32 };
         let pass = Pass::train(&seeded).recomputing(config.train.checkpoint_activations);
-        let losses = step_losses(model, &input, &batch.labels, pass, share, &mut gradients)?;
+        let (labels, miro) = (&batch.labels, miro.as_deref());
+        let losses = step_losses(model, &input, labels, pass, miro, share, &mut gradients)?;
         total.ce += losses.ce * share;
         total.balance += losses.balance * share;
+        if let Some(penalty) = losses.miro {
+            *total.miro.get_or_insert_default() += penalty * share;
+        }
         for (layer, counts) in losses.usage {
             let sums = total.usage.entry(layer).or_insert_with(|| vec![0; counts.len()]);
             sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
@@ -138,5 +166,8 @@ pub fn step(
     }
     total.lr = learning_rate(&config.optim, step, config.train.steps);
     adam.step(model.trainable(), &gradients, total.lr)?;
+    if let Some(miro) = miro {
+        miro.step(&gradients, total.lr)?;
+    }
     Ok((total, images))
 }

@@ -68,7 +68,7 @@ fn scalars(line: &Value) -> Vec<(String, f64)> {
     let number = |key: &str| line.get(key).and_then(Value::as_f64);
     let mut all = Vec::new();
     if line.get("kind").is_some_and(|kind| kind == "step") {
-        for key in ["loss", "ce", "balance", "grad_norm", "lr", "images_per_s"] {
+        for key in ["loss", "ce", "balance", "miro", "grad_norm", "lr", "images_per_s"] {
             all.extend(number(key).map(|value| (format!("train/{key}"), value)));
         }
         let layers = line.get("usage").and_then(Value::as_object);

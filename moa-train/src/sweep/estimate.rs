@@ -2,7 +2,7 @@
 
 use super::jobs::Job;
 use crate::config::Config;
-use crate::fit::{Plan, estimate, step};
+use crate::fit::{Learner, Plan, estimate, step};
 use crate::optim::Adam;
 use anyhow::{Context, Result};
 use moa_infer::evaluate::evaluate;
@@ -33,14 +33,14 @@ pub struct Cost {
 /// # Errors
 /// If it could not be begun.
 pub fn cost(config: &Config, timed: bool) -> Result<Cost> {
-    let plan = Plan::new(config.clone())?;
+    let mut plan = Plan::new(config.clone())?;
     let (parameters, memory) = (plan.model.trainable_parameters(), estimate(&plan));
     let nothing = Cost { parameters, memory, step_s: 0.0, image_s: 0.0, hours: 0.0 };
     if !timed {
         return Ok(nothing);
     }
     let image_s = image_seconds(&plan)?; // its first pass is for nothing, too
-    let step_s = step_seconds(&plan)?;
+    let step_s = step_seconds(&mut plan)?;
     let limit = config.eval.max_images;
     let images: usize =
         plan.data.evaluated().map(|(env, part)| plan.data.count(env, part, limit)).sum();
@@ -51,7 +51,7 @@ pub fn cost(config: &Config, timed: bool) -> Result<Cost> {
     Ok(Cost { step_s, image_s, hours: seconds / 3600.0, ..nothing })
 }
 
-fn step_seconds(plan: &Plan) -> Result<f64> {
+fn step_seconds(plan: &mut Plan) -> Result<f64> {
     let config = &plan.config;
     let mut adam = Adam::new(&config.optim, plan.model.trainable())?;
     let size = (plan.preprocess.height, plan.preprocess.width);
@@ -59,7 +59,8 @@ fn step_seconds(plan: &Plan) -> Result<f64> {
     let mut loader = loader.map(|batch| batch.context("a training image cannot be read"));
     let mut started = Instant::now();
     for at in 0..=STEPS {
-        step(&plan.model, &mut adam, config, size, &mut loader, at, &plan.device)?;
+        let learner = Learner { model: &plan.model, adam: &mut adam, miro: plan.miro.as_mut() };
+        step(learner, config, size, &mut loader, at, &plan.device)?;
         if at == 0 {
             started = Instant::now();
         }
@@ -95,7 +96,7 @@ pub struct Kind<'a> {
 pub fn kinds(jobs: &[Job]) -> Vec<Kind<'_>> {
     let mut kinds: Vec<Kind<'_>> = Vec::new();
     let key = |job: &Job| {
-        (job.config.data.dataset.clone(), job.config.data.root.clone(), job.config.method.label())
+        (job.config.data.dataset.clone(), job.config.data.root.clone(), job.config.label())
     };
     for job in jobs {
         match kinds.iter_mut().find(|kind| key(kind.job) == key(job)) {

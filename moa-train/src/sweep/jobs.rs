@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(all[3].name, "set_wide_art_t0_h1");
         let config = &all[3].config;
         assert_eq!((config.optim.lr, config.train.hparams_seed), (1e-4, 1));
-        assert_eq!(config.method.label(), "lora+adapter.ranks=[16]");
+        assert_eq!(config.label(), "lora+adapter.ranks=[16]");
         assert_eq!((config.train.seed, config.data.trial_seed), (0, 0));
         assert_eq!(all[31].config.data.trial_seed, 5);
         // Ten pairs and singles of four environments.

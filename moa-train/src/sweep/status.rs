@@ -83,7 +83,7 @@ pub fn lines(folder: &Folder) -> Result<Vec<Line>> {
         let step = last_step(&folder.run(job).join("events.jsonl")).map_or(0, |step| step + 1);
         Ok(Line {
             job: job.name.clone(),
-            method: job.config.method.label(),
+            method: job.config.label(),
             dataset: job.config.data.dataset.clone(),
             step,
             steps: job.config.train.steps,

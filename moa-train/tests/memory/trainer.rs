@@ -68,7 +68,8 @@ impl Trainer {
         let random = Seeded { seed: 0, step: self.step };
         let pass = Pass::train(&random).recomputing(self.config.train.checkpoint_activations);
         let mut gradients = Gradients::new();
-        step_losses(&self.model, &self.images, &self.labels, pass, 1.0, &mut gradients).unwrap();
+        step_losses(&self.model, &self.images, &self.labels, pass, None, 1.0, &mut gradients)
+            .unwrap();
         self.adam.step(self.model.trainable(), &gradients, self.config.optim.lr).unwrap();
         self.step += 1;
     }

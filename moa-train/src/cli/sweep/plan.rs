@@ -43,7 +43,7 @@ impl Plan {
         // Every kind of run is built before anything is written.
         let all = jobs::expand(&file)?;
         let mut out = std::io::stdout().lock();
-        let wide = kinds(&all).iter().map(|k| k.job.config.method.label().len()).max().unwrap_or(0);
+        let wide = kinds(&all).iter().map(|k| k.job.config.label().len()).max().unwrap_or(0);
         if !self.json {
             let head = ["jobs", "parameters", "MB", "s/step", "hours"];
             let [jobs, parameters, memory, step, hours] = head;
@@ -57,7 +57,7 @@ impl Plan {
         for kind in kinds(&all) {
             let (config, count) = (&kind.job.config, kind.count);
             let cost = cost(config, !self.no_timing)?;
-            let (dataset, method) = (&config.data.dataset, config.method.label());
+            let (dataset, method) = (&config.data.dataset, config.label());
             let hours = cost.hours * count as f64;
             total += hours;
             if self.json {

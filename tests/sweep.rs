@@ -111,6 +111,14 @@ fn killed_workers_change_nothing() {
     let other = again("other", "optim.lr=2e-3");
     ended(&other, 1);
     assert!(stderr(&other).contains("lr is not that of the sweep"), "{}", stderr(&other));
+    let kept = top.path().join("hurt-kept");
+    let first = std::fs::read_dir(&kept).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(first.join("results.jsonl")).unwrap();
+    let key = "\"backbone_sha256\":\"";
+    std::fs::write(first.join("results.jsonl"), text.replace(key, &format!("{key}other"))).unwrap();
+    let other = again("unlike", "sweep.pairs=false");
+    ended(&other, 1);
+    assert!(stderr(&other).contains("backbone_sha256 is not that"), "{}", stderr(&other));
     assert!(std::fs::read_dir(top.path().join("hurt/.sweep/claims")).unwrap().next().is_none());
 }
 

@@ -2,10 +2,13 @@
 
 use super::folder::Folder;
 use super::jobs::Job;
-use crate::fit::{DONE_FILE, EVALUATION_FILE, hparams};
+use crate::fit::{BACKBONE_HASH, DONE_FILE, EVALUATION_FILE, hparams, short_hash};
 use crate::protocol::results::{RESULTS_FILE, read_results};
 use crate::swad;
 use anyhow::{Context, Result};
+use moa_infer::spec::open_backbone;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Copies `results.jsonl` and `evaluation.json` of every job that is done to `out/JOB/`, in which
@@ -28,11 +31,15 @@ pub fn collect(folder: &Folder, out: &Path) -> Result<usize> {
 /// # Errors
 /// If results are not those of the run of that name, or cannot be copied.
 pub fn adopt(folder: &Folder, from: &Path) -> Result<usize> {
-    let mut count = 0;
+    let (mut count, mut hashes) = (0, BTreeMap::new());
     for job in &folder.jobs {
         let (source, run) = (from.join(&job.name), folder.run(job));
         if source.join(RESULTS_FILE).is_file() && !run.exists() {
-            require_same(job, &source.join(RESULTS_FILE))?;
+            let spec = &job.config.backbone.spec;
+            if !hashes.contains_key(spec) {
+                hashes.insert(spec, short_hash(&open_backbone(spec)?.sha256()?));
+            }
+            require_same(job, &hashes[spec], &source.join(RESULTS_FILE))?;
             copy(&source, &run)?;
             moa_core::files::write_whole(&run.join(DONE_FILE), "done")?;
             count += 1;
@@ -41,12 +48,13 @@ pub fn adopt(folder: &Folder, from: &Path) -> Result<usize> {
     Ok(count)
 }
 
-fn require_same(job: &Job, path: &Path) -> Result<()> {
+/// `hash` is that of the sweep's backbone, whose name and place may have changed.
+fn require_same(job: &Job, hash: &str, path: &Path) -> Result<()> {
     let records = read_results(path)?;
     let last = records.last().with_context(|| format!("{}: no results", path.display()))?;
     let (config, args) = (&job.config, &last.args);
     let wanted = [
-        ("the method", config.method.label() == args.algorithm),
+        ("the method", config.label() == args.algorithm),
         ("data.trial_seed", config.data.trial_seed == args.trial_seed),
         ("train.seed", config.train.seed == args.seed),
         ("train.hparams_seed", config.train.hparams_seed == args.hparams_seed),
@@ -56,9 +64,12 @@ fn require_same(job: &Job, path: &Path) -> Result<()> {
         ("the last step", last.step + 1 == config.train.steps),
     ];
     let unlike = wanted.iter().find(|(_, same)| !same).map(|(name, _)| (*name).to_string());
-    let mut hparams = hparams(config).into_iter();
+    let mut wanted = hparams(config);
+    wanted.remove("backbone");
+    wanted.insert(BACKBONE_HASH.into(), hash.into());
     let unlike = unlike.or_else(|| {
-        hparams.find(|(key, value)| last.hparams.get(key) != Some(value)).map(|(key, _)| key)
+        let other = |(key, value): &(String, Value)| last.hparams.get(key) != Some(value);
+        wanted.into_iter().find(other).map(|(key, _)| key)
     });
     match unlike {
         Some(what) => anyhow::bail!("{}: {what} is not that of the sweep", path.display()),

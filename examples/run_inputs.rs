@@ -11,6 +11,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use moa_core::model::write_tensors;
+use moa_infer::dataset::Sample;
 use moa_train::config::layers::Layers;
 use moa_train::fit::Plan;
 use std::io::{BufWriter, Write};
@@ -41,7 +42,7 @@ fn main() -> Result<()> {
     for micro in 0..micro_batches {
         let mut entries = Vec::new();
         for (env, place) in batches.indices(micro) {
-            let (path, class) = &pools[env][place];
+            let Sample { path, class } = pools[env].sample(place);
             let name = path.strip_prefix(&plan.config.data.root)?;
             entries.push((name.to_str().context("a file name is not UTF-8")?.to_string(), class));
         }

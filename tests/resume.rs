@@ -259,7 +259,7 @@ fn an_image_is_mended_and_the_run_goes_on() {
     let (pools, batches) = (plan.data.pools(), plan.batches());
     let early: Vec<_> = (0..5).flat_map(|step| batches.indices(step)).collect();
     let late = batches.indices(5).into_iter().find(|place| !early.contains(place)).unwrap();
-    let image = &pools[late.0][late.1].0;
+    let image = &pools[late.0].sample(late.1).path;
     let bytes = std::fs::read(image).unwrap();
     std::fs::write(image, &bytes[..20]).unwrap();
     let broken = fit(&run);

@@ -6,13 +6,28 @@
 use crate::augment::Augment as Transform;
 use crate::config::Augment;
 use moa_core::image::{ImageError, Normalise, Preprocess, decode_file};
+use moa_infer::dataset::{Dataset, Sample};
 use moa_infer::prefetch::{Prefetch, workers};
 use moa_kernels::rng::{Key, Purpose};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The in-part of one training environment: path and class.
-pub type Pool = Vec<(PathBuf, usize)>;
+/// The in-part of one training environment.
+#[derive(Clone)]
+pub struct Pool {
+    /// All images; a dataset may have half a million paths, which are held once.
+    pub dataset: Arc<Dataset>,
+    /// The environment.
+    pub env: usize,
+    /// Those of it that are trained on.
+    pub indices: Vec<usize>,
+}
+
+impl Pool {
+    /// Its image number `index`.
+    pub fn sample(&self, index: usize) -> &Sample {
+        &self.dataset.envs[self.env].samples[self.indices[index]]
+    }
+}
 
 /// One micro-batch, ready for the model.
 pub struct Batch {
@@ -43,7 +58,7 @@ impl Plan {
     pub fn indices(&self, micro: u32) -> Vec<(usize, usize)> {
         let key = Key::new(self.seed, Purpose::Sampling, micro);
         let of_env = |(env, pool): (usize, &Pool)| {
-            let (mut draws, n) = (key.draws(env as u64), pool.len() as u32);
+            let (mut draws, n) = (key.draws(env as u64), pool.indices.len() as u32);
             (0..self.per_env).map(move |_| (env, draws.below(n) as usize)).collect::<Vec<_>>()
         };
         self.pools.iter().enumerate().flat_map(of_env).collect()
@@ -63,8 +78,8 @@ impl Plan {
         let mut labels = Vec::with_capacity(indices.len());
         for (place, (&(env, index), out)) in indices.iter().zip(pixels.chunks_mut(size)).enumerate()
         {
-            let (path, class) = &self.pools[env][index];
-            let image = decode_file(path)?;
+            let sample = self.pools[env].sample(index);
+            let image = decode_file(&sample.path)?;
             match self.augment {
                 Augment::None => self.preprocess.apply_into(&image, out),
                 Augment::Domainbed => {
@@ -73,7 +88,7 @@ impl Plan {
                     normalise.apply_into(&plan.apply(&image, h, w), out);
                 }
             }
-            labels.push(*class as u32);
+            labels.push(sample.class as u32);
         }
         Ok(Batch { pixels, labels })
     }

@@ -1,16 +1,18 @@
 //! The images of a run: environments, splits, who trains and who is held out.
 
+use crate::batches::Pool;
 use crate::config::Config;
 use anyhow::{Context, Result};
 use moa_infer::dataset::{Dataset, DatasetKind};
 use moa_infer::exit::usage;
 use moa_infer::split::{Split, split_environment};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A dataset with its splits.
 pub struct Data {
     /// The dataset.
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     /// Indices of held-out environments.
     pub test_envs: Vec<usize>,
     /// The split of each environment.
@@ -58,7 +60,7 @@ impl Data {
             }
             splits.push(split);
         }
-        let data = Self { dataset, test_envs, splits };
+        let data = Self { dataset: Arc::new(dataset), test_envs, splits };
         anyhow::ensure!(
             data.train_envs().any(|env| !data.splits[env].out.is_empty()),
             "nothing to validate with: data.holdout = {} leaves no image out",
@@ -116,8 +118,10 @@ pub fn labelled(
 
 impl Data {
     /// The in-parts of the training environments.
-    pub fn pools(&self) -> Vec<crate::batches::Pool> {
-        self.train_envs().map(|env| self.samples(env, Part::In, 0)).collect()
+    pub fn pools(&self) -> Vec<Pool> {
+        let indices = |env: usize| self.splits[env].in_.clone();
+        let pool = |env| Pool { dataset: self.dataset.clone(), env, indices: indices(env) };
+        self.train_envs().map(pool).collect()
     }
 
     /// Names of some environments.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use moa_core::model::{AdapterFolder, Card, Training};
 use moa_infer::exit::note;
 use std::path::Path;
+use std::sync::Arc;
 
 impl Plan {
     /// The trained tensors as they are now, as an adapter folder.
@@ -83,7 +84,7 @@ impl Plan {
         );
         self.set_weights(&found.adapter.tensors)?;
         // The folder may have another name by now; the results go on under the first.
-        self.data.dataset.name = found.adapter.card.training.dataset;
+        Arc::make_mut(&mut self.data.dataset).name = found.adapter.card.training.dataset;
         let mut state = found.state;
         anyhow::ensure!(
             state.step <= self.config.train.steps && (state.step > 0 || !state.pending_eval),

@@ -1,7 +1,7 @@
 //! Tiles whose transpose is wanted.
 
-use super::pack::transpose;
 use super::tile::{self, Ahead, COLS, LANES, Place, ROWS, Segment, Start};
+use super::transpose::transpose;
 
 /// A tile that stays in the first-level cache.
 #[repr(align(64))]

@@ -21,6 +21,8 @@ mod stage;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 mod view;
 
 pub use view::View;

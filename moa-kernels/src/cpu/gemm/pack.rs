@@ -2,6 +2,7 @@
 
 use super::View;
 use super::tile::{COLS, LANES, ROWS, mask};
+use super::transpose::transpose;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -128,70 +129,4 @@ pub unsafe fn panel(b: &View<'_, f32>, steps: Range<usize>, start: usize, to: &m
             }
         }
     }
-}
-
-/// Up to 16 columns of `len` neighbours, `stride` from column to column, as rows that are
-/// `to_stride` apart; `width` elements of them, with zeros for columns that are not there.
-///
-/// # Safety
-/// The machine has AVX-512F; the columns can be read, the rows written.
-#[target_feature(enable = "avx512f")]
-pub unsafe fn transpose(
-    from: *const f32,
-    stride: usize,
-    cols: usize,
-    len: usize,
-    to: *mut f32,
-    to_stride: usize,
-    width: usize,
-) {
-    for k in (0..len).step_by(LANES) {
-        let steps = (len - k).min(LANES);
-        let mut r = [_mm512_setzero_ps(); LANES];
-        for (j, r) in r.iter_mut().enumerate().take(cols.min(LANES)) {
-            // SAFETY: masked to the elements that exist.
-            *r = unsafe { _mm512_maskz_loadu_ps(mask(steps), from.wrapping_add(j * stride + k)) };
-        }
-        for (i, r) in square(r).into_iter().enumerate().take(steps) {
-            // SAFETY: row `k + i` of `len`.
-            let to = to.wrapping_add((k + i) * to_stride);
-            unsafe { _mm512_mask_storeu_ps(to, mask(width), r) };
-        }
-    }
-}
-
-/// Transposes 16 rows of 16.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn square(r: [__m512; LANES]) -> [__m512; LANES] {
-    let z = [_mm512_setzero_ps(); LANES];
-    // Pairs, then quadruples of neighbours; then the four lanes of 128 bits, twice.
-    let (mut t, mut u) = (z, z);
-    for i in 0..8 {
-        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for i in 0..4 {
-        for half in 0..2 {
-            let (a, b) = (t[4 * i + half], t[4 * i + half + 2]);
-            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
-            u[4 * i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-            u[4 * i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-        }
-    }
-    // `u[4 i + c]` holds, in lane l, rows 4 i .. 4 i + 4 of column 4 l + c.
-    for c in 0..4 {
-        t[c] = _mm512_shuffle_f32x4::<0x88>(u[c], u[4 + c]);
-        t[4 + c] = _mm512_shuffle_f32x4::<0xdd>(u[c], u[4 + c]);
-        t[8 + c] = _mm512_shuffle_f32x4::<0x88>(u[8 + c], u[12 + c]);
-        t[12 + c] = _mm512_shuffle_f32x4::<0xdd>(u[8 + c], u[12 + c]);
-    }
-    let mut out = z;
-    for c in 0..4 {
-        out[c] = _mm512_shuffle_f32x4::<0x88>(t[c], t[8 + c]);
-        out[4 + c] = _mm512_shuffle_f32x4::<0x88>(t[4 + c], t[12 + c]);
-        out[8 + c] = _mm512_shuffle_f32x4::<0xdd>(t[c], t[8 + c]);
-        out[12 + c] = _mm512_shuffle_f32x4::<0xdd>(t[4 + c], t[12 + c]);
-    }
-    out
 }

@@ -34,6 +34,18 @@ impl Stage<'_> {
         self.parts.iter().zip(&self.sources).map(copy).collect()
     }
 
+    /// Every panel, before the tasks begin.
+    pub(super) fn copy_all_panels(&self, panels: usize) -> Aligned {
+        let size = self.depth * COLS;
+        let mut memory = Aligned::new(panels * size);
+        let all = Scattered::new(memory.all_mut());
+        self.for_each(panels, |panel| {
+            // SAFETY: every panel is its own.
+            self.copy_panel(panel, unsafe { all.row(panel * size, size) });
+        });
+        memory
+    }
+
     /// The panels into `scratch`, without those that are read where they are.
     pub(super) fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
         let size = self.depth * COLS;

@@ -22,6 +22,14 @@ const SHARES: usize = 6;
 /// Tiles that are computed in the time in which a panel is copied.
 const COPY: usize = 2;
 
+/// What all tasks read.
+struct Copies {
+    /// Of the rows of each part, if they are not read elsewhere.
+    rows: Vec<Aligned>,
+    /// All panels, if they are not copied by each task.
+    panels: Option<Aligned>,
+}
+
 pub struct Stage<'a> {
     job: &'a Job<'a>,
     into: Into<'a, f32>,
@@ -53,8 +61,11 @@ impl<'a> Stage<'a> {
     }
 
     pub fn run(&self) {
-        let copies = self.copy_rows();
         let panels = self.n.div_ceil(COLS);
+        // So few that all tasks can read the same copies of them from their caches.
+        let shared = !self.alone && !self.in_place && panels * self.depth * COLS <= PANELS;
+        let copies =
+            Copies { rows: self.copy_rows(), panels: shared.then(|| self.copy_all_panels(panels)) };
         let (height, width) = self.task_size();
         let (down, across) = (self.m.div_ceil(height), panels.div_ceil(width));
         self.for_each(down * across, |task| {
@@ -104,7 +115,7 @@ impl<'a> Stage<'a> {
         &self,
         rows: Range<usize>,
         panels: Range<usize>,
-        copies: &[Aligned],
+        copies: &Copies,
         scratch: &mut Scratch,
     ) {
         let mut segments = Vec::with_capacity(self.parts.len());
@@ -114,19 +125,26 @@ impl<'a> Stage<'a> {
                 self.copy_panels(panel..panel + 1, scratch);
                 for row in rows.clone().step_by(self.tile_rows) {
                     let count = (rows.end - row).min(self.tile_rows);
-                    self.segments(row, count, copies, &mut scratch.tile, &mut segments);
+                    self.segments(row, count, &copies.rows, &mut scratch.tile, &mut segments);
                     self.point_to(&mut segments, panel, 0, scratch.panels.all());
                     self.tile(row, count, panel * COLS, &segments, Ahead::NONE);
                 }
             }
             return;
         }
-        self.copy_panels(panels.clone(), scratch);
+        let first = match copies.panels {
+            Some(_) => 0,
+            None => {
+                self.copy_panels(panels.clone(), scratch);
+                panels.start
+            }
+        };
         for row in rows.clone().step_by(ROWS) {
             let count = (rows.end - row).min(ROWS);
-            self.segments(row, count, copies, &mut scratch.tile, &mut segments);
+            self.segments(row, count, &copies.rows, &mut scratch.tile, &mut segments);
             for (i, panel) in panels.clone().enumerate() {
-                self.point_to(&mut segments, panel, i, scratch.panels.all());
+                let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
+                self.point_to(&mut segments, panel, panel - first, all);
                 let ahead = self.ahead(row + ROWS..rows.end, i, panels.len());
                 self.tile(row, count, panel * COLS, &segments, ahead);
             }

@@ -27,6 +27,7 @@ use moa_train::random_backbone::write_random;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 const CLASSES: usize = 7;
@@ -74,11 +75,17 @@ struct Args {
     /// Write one step, or one classification, to this folder instead of timing
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
+    /// Write the backbone to this folder and end
+    #[arg(long, value_name = "DIR", hide = true)]
+    only_backbone: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     moa_kernels::memory::keep_freed_memory();
     let args = Args::parse();
+    if let Some(dir) = &args.only_backbone {
+        return write_backbone(args.model, dir);
+    }
     if let Some(dir) = &args.dump {
         return dump(&args, dir);
     }
@@ -152,12 +159,17 @@ fn method(args: &Args) -> Result<Method> {
     Ok(layers.resolve()?.0.method)
 }
 
-/// The model; its random backbone is written to `dir`.
-fn build(args: &Args, dir: &Path) -> Result<Classifier> {
-    let (name, architecture) = match args.model {
+/// The name of the model, and timm's.
+fn names(model: Model) -> (&'static str, &'static str) {
+    match model {
         Model::Tiny => ("vit-tiny-16-augreg", "vit_tiny_patch16_224"),
         Model::Base => ("vit-b-16-augreg2", "vit_base_patch16_224"),
-    };
+    }
+}
+
+/// Writes a random backbone to `dir`.
+fn write_backbone(model: Model, dir: &Path) -> Result<()> {
+    let (name, architecture) = names(model);
     let vit = registry::find(name)?.vit;
     let config = json!({
         "architecture": architecture,
@@ -169,7 +181,16 @@ fn build(args: &Args, dir: &Path) -> Result<Classifier> {
             "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "num_classes": 0
         }
     });
-    write_random(dir, &config, &vit, 0)?;
+    write_random(dir, &config, &vit, 0)
+}
+
+/// The model; its random backbone is written to `dir`.
+fn build(args: &Args, dir: &Path) -> Result<Classifier> {
+    // By another process: what it takes to draw all weights is not what a step takes.
+    let mut writer = Command::new(std::env::current_exe()?);
+    let model = args.model.to_possible_value().context("no such model")?;
+    writer.args(["--model", model.get_name()]).arg("--only-backbone").arg(dir);
+    ensure!(writer.status()?.success(), "the backbone was not written");
     let (backbone, method) = (Backbone::open(dir)?, method(args)?);
     let (image_size, device) = ((SIZE, SIZE), &args.device.open()?);
     let dtype = args.dtype.parse()?;

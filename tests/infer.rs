@@ -150,7 +150,7 @@ fn features_of_a_backbone() {
         "--out",
         &dir.path().join("f.txt").display().to_string(),
     ]);
-    ended(&bad, 1);
+    ended(&bad, 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Features of images, written as safetensors or npy with an index of paths.
 
 use crate::evaluate::{batches, rows};
+use crate::exit::usage;
 use crate::predictor::Predictor;
 use anyhow::Result;
 use moa_core::files::write_whole;
@@ -78,10 +79,9 @@ impl Features {
 pub fn check_output(out: &Path) -> Result<()> {
     let shown = out.display();
     let ending = out.extension().and_then(|e| e.to_str());
-    anyhow::ensure!(
-        matches!(ending, Some("safetensors" | "npy")),
-        "{shown}: the ending must be .safetensors or .npy"
-    );
+    if !matches!(ending, Some("safetensors" | "npy")) {
+        return Err(usage(format!("{shown}: the ending must be .safetensors or .npy")));
+    }
     let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     anyhow::ensure!(parent.is_dir(), "{shown}: there is no folder {}", parent.display());
     let index = out.with_extension("json");

@@ -31,6 +31,7 @@ pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
         return merge_foreign(adapter, backbone, out);
     }
     let (predictor, folder, weights) = Predictor::with_parts(adapter, backbone, &Device::Cpu)?;
+    let changed = changed(&folder, &predictor, &weights)?;
     let config = &predictor.classifier.vit.config;
     if config.image_size != weights.config.image_size {
         anyhow::bail!(
@@ -40,7 +41,6 @@ pub fn merge(adapter: &Path, backbone: Option<&str>, out: &Path) -> Result<()> {
             weights.config.image_size
         );
     }
-    let changed = changed(&folder, &predictor, &weights)?;
     replace_dir(out, |dir| -> Result<()> {
         weights.save(dir, &changed)?;
         let Some(kind) = weights.layout.classifier() else {

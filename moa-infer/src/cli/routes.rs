@@ -43,7 +43,8 @@ impl Routes {
         let mut failed = 0;
         replace_dir(&self.out, |dir| self.draw(dir, &predictor, &experts, images, &mut failed))?;
         let drawn = total - failed;
-        writeln!(std::io::stdout(), "{drawn} pictures in {}", self.out.display())?;
+        let pictures = if drawn == 1 { "picture" } else { "pictures" };
+        writeln!(std::io::stdout(), "{drawn} {pictures} in {}", self.out.display())?;
         all_read(failed, total)
     }
 

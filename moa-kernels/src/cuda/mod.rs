@@ -22,6 +22,7 @@ mod launch;
 pub mod layer_norm;
 pub mod lora;
 pub mod residual;
+pub mod routed;
 pub mod router;
 pub mod routing;
 

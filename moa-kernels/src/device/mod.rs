@@ -17,6 +17,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lora;
 pub mod residual;
+pub mod routed;
 pub mod router;
 pub mod routing;
 pub mod stretch;

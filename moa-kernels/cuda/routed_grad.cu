@@ -190,8 +190,8 @@ __device__ inline void grad(const Results<T> &to, const Given<T> &from, const Fi
     for (int place = threadIdx.x / 32; place < here; place += WARPS)
       back<N>(block, to, from, firsts, s, noise, scale, first + place, place);
     __syncthreads();
+    // The next tokens' ranks have other places, and what this reads is written behind a barrier.
     if (s.cosine()) add_up(plane, block, to.du, from, first, here, first == begin, s);
-    __syncthreads(); // the next tokens take the same places
   }
 }
 

@@ -89,6 +89,7 @@ fn cases() -> Vec<Case> {
             uses: [true, false],
             ..plain()
         },
+        Case { name: "many columns", tokens: 20, out: 520, ..plain() },
         Case { name: "bf16", dtype: DType::BF16, ..half.clone() },
         Case { name: "f16", dtype: DType::F16, ..half.clone() },
         Case { name: "bf16, odd sizes", dtype: DType::BF16, noise: false, forced: true, ..odd },

@@ -15,6 +15,7 @@ mod blas;
 mod driver;
 pub mod emulate;
 pub mod experts;
+pub mod factors;
 pub mod flash;
 pub mod gemm;
 pub mod kronecker;

@@ -317,6 +317,56 @@ fn ties_go_to_the_first_and_nan_stays_in_range() {
     assert!(Routing::new(&scores, None, Gating { top_k: 0, ..gating }).is_err());
 }
 
+/// More columns than a warp has lanes.
+#[test]
+fn kronecker_experts_of_many_columns() {
+    let (tokens, t, a, b, ranks) = (5, 2, 3, 37, [2, 1]);
+    let (width, out) = (t * a, t * b);
+    let mut args = vec![
+        arg(60, &[tokens, width], 1.0),
+        arg(61, &[tokens, 2], 1.0),
+        arg(62, &[t, t, 1], 0.7),
+        arg(63, &[t, 1, t], 0.7),
+    ];
+    for (&r, seed) in ranks.iter().zip(64u64..) {
+        args.push(arg(seed, &[t, a, r], 0.6));
+        args.push(arg(seed + 10, &[t, r, b], 0.6));
+    }
+    let gating = Gating { top_k: 2, renormalise: false };
+    let op = |v: &[Tensor]| {
+        let weight = tensor(&vec![0.0; width * out], &[out, width], v[0].dtype());
+        let shared = Shared { left: v[2].clone(), right: v[3].clone() };
+        let pair = |p: &[Tensor]| kronecker::Expert { left: p[0].clone(), right: p[1].clone() };
+        let experts: Vec<_> = v[4..].chunks(2).map(pair).collect();
+        let (routing, off) = (Routing::new(&v[1], None, gating)?, DropConnect::Off);
+        routed_kronecker(&v[0], &weight, None, &routing, &shared, &experts, None, 1.0, off)
+    };
+    let plain = |v: &[Vec<f64>]| {
+        let expert = |p: &[Vec<f64>]| Adapter::Kronecker {
+            s: v[2].clone(),
+            v: v[3].clone(),
+            left: p[0].clone(),
+            right: p[1].clone(),
+            keep: Vec::new(),
+            factor: 1.0,
+        };
+        let layer = reference::Layer {
+            weight: vec![0.0; width * out],
+            bias: vec![0.0; out],
+            router: Router::Given { scores: v[1].clone() },
+            experts: v[4..].chunks(2).map(expert).collect(),
+            top_k: 2,
+            renormalise: false,
+            scale: 1.0,
+            noise_std: STD,
+            aux_weight: 0.0,
+            max_threshold: false,
+        };
+        layer.forward(&v[0], width, &[]).y
+    };
+    check("routed: kronecker, many columns", &args, op, plain);
+}
+
 #[test]
 fn materialised_delta_is_what_the_layer_adds() {
     let case = Case { kronecker: true, noise: false, ..PLAIN };

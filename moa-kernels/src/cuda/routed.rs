@@ -1,7 +1,11 @@
 //! `routed_*.cu`: a routed layer in a few launches.
 
+mod sizes;
+
+pub use sizes::{EXPERTS, RANKS, Sizes};
+
 use super::gemm;
-use super::launch::{Launch, TENSORS, Words, empty};
+use super::launch::{Launch, empty};
 use candle_core::{DType, Result, Tensor};
 
 const PACK: (&str, &str) = ("moa-routed-pack", super::ptx::ROUTED_PACK);
@@ -15,90 +19,6 @@ const TOKENS: usize = 16;
 const MANY: usize = 1024;
 /// Blocks that sum over tokens, at most: enough for every processor to have two.
 const PLANES: usize = 256;
-
-/// Of these, and of ranks with what fills them up, the kernels take at most so many. A rank costs
-/// their plain multiplications, in both directions, what it costs a product of cuBLAS hardly
-/// more than nothing: by arithmetic 32 of them take as long as the memory that moves anyway.
-pub const EXPERTS: usize = 16;
-pub const RANKS: usize = 32;
-
-/// Ranks and outputs of the router are filled up to a multiple of this.
-const ALIGNED: usize = 8;
-
-/// Sizes and settings of one layer; `out` is 0 for a router alone.
-#[derive(Default)]
-pub struct Sizes {
-    pub width: usize,
-    pub out: usize,
-    /// First rank of each expert, and the sum of all.
-    pub firsts: Vec<usize>,
-    /// Outputs of the router's projection.
-    pub p: usize,
-    pub experts: usize,
-    pub k: usize,
-    pub cosine: bool,
-    pub renormalise: bool,
-    /// There is a bias, which takes one rank.
-    pub biased: bool,
-    /// `(key, layer)` of the noise and its standard deviation, if it is drawn.
-    pub noise: Option<([u32; 4], u16, f64)>,
-    /// There is one expert and no router.
-    pub single: bool,
-    /// The scale of the experts.
-    pub scale: f64,
-    /// The most that a cosine router's temperature counts.
-    pub limit: f64,
-}
-
-impl Sizes {
-    pub fn ranks(&self) -> usize {
-        let ranks = self.firsts.last().copied().unwrap_or(0);
-        (ranks + usize::from(self.biased)).next_multiple_of(ALIGNED)
-    }
-
-    /// Columns of `x U^T`.
-    pub fn kept(&self) -> usize {
-        self.ranks() + self.all()
-    }
-
-    fn all(&self) -> usize {
-        self.p.next_multiple_of(ALIGNED)
-    }
-
-    /// Blocks that each have an expert, and one for the rest.
-    fn by_expert(&self) -> usize {
-        if self.cosine { self.experts + 1 } else { 0 }
-    }
-
-    /// Numbers of a plane: see `routed_grad.cu`.
-    fn plane(&self) -> usize {
-        (self.experts + 1) * self.all() + 1
-    }
-
-    fn words(&self) -> Words {
-        let flags = [self.cosine, self.renormalise, self.biased, self.noise.is_some(), self.single];
-        let flags = flags.iter().rev().fold(0, |bits, &flag| bits << 1 | usize::from(flag));
-        let Self { width, out, p, experts, k, .. } = *self;
-        Words([width, out, self.ranks(), p, self.all(), experts, k, flags].map(|v| v as u32))
-    }
-
-    fn noise(&self) -> Words {
-        let ([low, high, step, tag], layer, std) = self.noise.unwrap_or_default();
-        let std = std.to_bits();
-        Words([low, high, step, tag, u32::from(layer), 0, std as u32, (std >> 32) as u32])
-    }
-
-    fn firsts(&self) -> impl Iterator<Item = usize> {
-        let last = self.firsts.last().copied().unwrap_or(0);
-        self.firsts.iter().copied().chain(std::iter::repeat(last)).take(TENSORS)
-    }
-
-    /// The gradient's part for `up` of expert `e` of what [`finish`] returns.
-    fn up(&self, all: &Tensor, e: usize) -> Result<Tensor> {
-        let (first, rank) = (self.firsts[e], self.firsts[e + 1] - self.firsts[e]);
-        all.narrow(0, first * self.out, rank * self.out)?.reshape((self.out, rank))
-    }
-}
 
 /// A layer's tensors; those that train are `f32`.
 pub struct Parts<'a> {
@@ -149,7 +69,7 @@ pub fn pack(s: &Sizes, from: &Parts<'_>, like: &Tensor, trains: bool) -> Result<
     let launch = launch.optional(from.projection)?.optional(from.projection_bias)?;
     let launch = launch.optional(from.sim)?.optional(from.temperature)?;
     let launch = launch.optional(from.base_bias)?.optional(from.bias)?;
-    let launch = launch.counts(s.firsts()).words(s.words()).float(s.limit);
+    let launch = launch.counts(s.first_ranks()).words(s.words()).float(s.limit);
     let elements = (s.out + kept) * s.width + s.ranks() * s.out;
     let warps = THREADS / 32;
     let blocks = |n: usize| s.by_expert().div_ceil(warps) + (elements / n).div_ceil(THREADS);
@@ -204,7 +124,8 @@ pub fn forward(
     let launch = launch.tensor(&wide)?.optional(operands.small.up.as_ref())?;
     let launch = launch.optional(operands.small.units.as_ref())?;
     let launch = launch.optional(given.noise)?.optional(given.indices)?;
-    let launch = launch.counts(s.firsts()).long(tokens).words(s.words()).words(s.noise());
+    let launch =
+        launch.counts(s.first_ranks()).long(tokens).words(s.words()).words(s.noise_words());
     let launch = launch.float(s.scale);
     launch.wide_blocks(s.out, |_| tokens.div_ceil(TOKENS), THREADS as u32)?;
     Ok(Forward { y, kept, routed })
@@ -238,7 +159,8 @@ pub fn grad(
     let launch = launch.tensor(kept)?.optional(small.up.as_ref())?;
     let launch = launch.optional(small.units.as_ref())?.optional(dscores)?;
     let launch = launch.optional(given.noise)?.optional(given.indices)?;
-    let launch = launch.counts(s.firsts()).long(tokens).words(s.words()).words(s.noise());
+    let launch =
+        launch.counts(s.first_ranks()).long(tokens).words(s.words()).words(s.noise_words());
     launch.float(s.scale).wide_blocks(s.out, |_| blocks, THREADS as u32)?;
     Ok(Grad { du, hg, planes })
 }
@@ -274,7 +196,7 @@ pub fn finish(
     let launch = launch.optional(up)?.optional(grad.planes.as_ref())?;
     let launch = launch.optional(small.units.as_ref())?.optional(temperature)?;
     let count = grad.planes.as_ref().map_or(Ok(0), |p| p.dim(0))?;
-    let launch = launch.int(count).counts(s.firsts()).words(s.words()).float(s.limit);
+    let launch = launch.int(count).counts(s.first_ranks()).words(s.words()).float(s.limit);
     let entries = up.map_or(0, |_| s.ranks() * s.out);
     let blocks = s.by_expert() + entries.div_ceil(MANY);
     launch.blocks((blocks as u32, 1, 1), MANY as u32)?;

@@ -16,11 +16,12 @@ struct Noise {
   uint64_t layer;
   double std;
 
-  // For entry `i` of [tokens, experts]: the same as number i % 4 of the four at index i / 4.
-  __device__ float at(int64_t i) const {
+  // For entries `i` and `i + 1` of [tokens, experts], `i` even: numbers i % 4 and i % 4 + 1 of the
+  // four at index i / 4. Both at once: double precision takes long on most GPUs.
+  __device__ float2 pair(int64_t i) const {
     uint4 words = philox(key, layer << 48 | uint64_t(i / 4));
     bool first = i % 4 < 2;
     double2 normals = box_muller(first ? words.x : words.z, first ? words.y : words.w);
-    return float((i % 2 ? normals.y : normals.x) * std);
+    return make_float2(float(normals.x * std), float(normals.y * std));
   }
 };

@@ -88,13 +88,17 @@ __device__ inline float score_of(const T *z, const Units &units, const Sizes &s,
   return score;
 }
 
-// The noise on the score of expert `lane`.
-__device__ inline float noise_of(const float *given, const Noise &noise, int64_t token,
-                                 const Sizes &s) {
-  int lane = threadIdx.x % 32;
-  if (lane >= s.experts) return 0;
-  int64_t i = token * s.experts + lane;
-  return s.draws() ? noise.at(i) : given ? given[i] : 0.0f;
+// The noise on the scores of a block's tokens, [TOKENS, experts]; by all of its threads.
+using Noises = float[TOKENS * EXPERTS];
+__device__ inline void draw(Noises &to, const float *given, const Noise &noise, int64_t first,
+                            int64_t tokens, const Sizes &s) {
+  int64_t begin = first * s.experts, end = tokens * s.experts;
+  for (int i = 2 * threadIdx.x; i < TOKENS * s.experts; i += 2 * THREADS) {
+    float2 pair = s.draws() ? noise.pair(begin + i) : make_float2(0, 0);
+    if (given && begin + i < end) pair.x = given[begin + i];
+    if (given && begin + i + 1 < end) pair.y = given[begin + i + 1];
+    to[i] = pair.x, to[i + 1] = pair.y;
+  }
 }
 
 // Softmax over the lanes of experts.

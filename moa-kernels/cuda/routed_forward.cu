@@ -20,7 +20,7 @@ template <class T> struct Given {
 // Routes a token and leaves its weighted ranks in `hg`: one warp.
 template <int N, class T>
 __device__ inline void route(const Results<T> &to, const Given<T> &from, const Firsts &firsts,
-                             const Sizes &s, const Noise &noise, float scale, int64_t t,
+                             const Sizes &s, const Noises &noise, float scale, int64_t t,
                              float (&hg)[RANKS][TOKENS], int place) {
   int lane = threadIdx.x % 32;
   const T *row = from.both + t * (s.out + s.kept()) + s.out;
@@ -30,7 +30,8 @@ __device__ inline void route(const Results<T> &to, const Given<T> &from, const F
   float gate = 1;
   if (!s.single()) {
     float length, score = score_of<N>(row + s.ranks, from.units, s, length);
-    float prob = softmax(score + noise_of(from.noise, noise, t, s), s.experts);
+    float own = lane < s.experts ? noise[place * s.experts + lane] : 0.0f;
+    float prob = softmax(score + own, s.experts);
     Choices chosen(prob, from.indices ? from.indices + t * s.k : nullptr, s);
     if (lane < s.experts) to.scores[t * s.experts + lane] = score, to.probs[t * s.experts + lane] = prob;
     if (lane < s.k) to.indices[t * s.k + lane] = chosen.expert, to.gates[t * s.k + lane] = chosen.gate;
@@ -45,10 +46,13 @@ template <class T, int N>
 __device__ inline void forward(const Results<T> &to, const Given<T> &from, const Firsts &firsts,
                                int64_t tokens, const Sizes &s, const Noise &noise, float scale) {
   __shared__ alignas(16) float hg[RANKS][TOKENS];
+  __shared__ Noises noises;
   int64_t first = int64_t(blockIdx.x) * TOKENS;
   int here = tokens - first < TOKENS ? tokens - first : TOKENS;
+  if (!s.single()) draw(noises, from.noise, noise, first, tokens, s);
+  __syncthreads();
   for (int place = threadIdx.x / 32; place < here; place += WARPS)
-    route<N>(to, from, firsts, s, noise, scale, first + place, hg, place);
+    route<N>(to, from, firsts, s, noises, scale, first + place, hg, place);
   __syncthreads();
   // y = x W^T + hg up: N columns of a few tokens at a time.
   int columns = s.out / N;

@@ -25,6 +25,7 @@ struct Block {
   float grads[TOKENS][EXPERTS]; // of scores, times the scale
   float inverse[TOKENS];        // of the projection's length
   float temperature[TOKENS];
+  Noises noise;
 };
 
 // dhg = dy up^T: each warp for a few tokens over its part of the columns, 8 ranks at a time.
@@ -121,8 +122,8 @@ __device__ inline void through_cosines(Block &to, T *dz, const T *z, const Units
 // All but sums over tokens, for one token: one warp.
 template <int N, class T>
 __device__ inline void back(Block &block, const Results<T> &to, const Given<T> &from,
-                            const Firsts &firsts, const Sizes &s, const Noise &noise, float scale,
-                            int64_t t, int place) {
+                            const Firsts &firsts, const Sizes &s, float scale, int64_t t,
+                            int place) {
   int lane = threadIdx.x % 32, mine = owner(firsts, s.experts, lane);
   const T *row = from.kept + t * s.kept();
   T *du = to.du + t * s.kept();
@@ -131,7 +132,8 @@ __device__ inline void back(Block &block, const Results<T> &to, const Given<T> &
     for (int part = 0; part < PARTS; part++) dhg += block.dhg[part][place][lane];
   if (!s.single()) {
     float score = score_of<N>(row + s.ranks, from.units, s, length);
-    float prob = softmax(score + noise_of(from.noise, noise, t, s), s.experts), dgate = 0;
+    float own = lane < s.experts ? block.noise[place * s.experts + lane] : 0.0f;
+    float prob = softmax(score + own, s.experts), dgate = 0;
     Choices chosen(prob, from.indices + t * s.k, s);
     gate = chosen.of(mine, s.k);
     for (int c = 0; c < s.k; c++) {
@@ -186,11 +188,13 @@ __device__ inline void grad(const Results<T> &to, const Given<T> &from, const Fi
   for (int64_t first = begin; first < tokens; first += step) {
     int here = tokens - first < TOKENS ? tokens - first : TOKENS;
     if (from.dy) times_up<T, N>(block, from, first, tokens, s);
+    if (!s.single()) draw(block.noise, from.noise, noise, first, tokens, s);
     __syncthreads();
     for (int place = threadIdx.x / 32; place < here; place += WARPS)
-      back<N>(block, to, from, firsts, s, noise, scale, first + place, place);
+      back<N>(block, to, from, firsts, s, scale, first + place, place);
     __syncthreads();
-    // The next tokens' ranks have other places, and what this reads is written behind a barrier.
+    // What this reads is written next behind a barrier, and what is written before that is read
+    // no more.
     if (s.cosine()) add_up(plane, block, to.du, from, first, here, first == begin, s);
   }
 }

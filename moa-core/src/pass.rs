@@ -2,10 +2,11 @@
 //! random numbers come from, and what it leaves behind.
 
 use crate::error::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use moa_kernels::kronecker::{DropConnect, keep_factor, keep_mask};
 use moa_kernels::rng::{Key, Purpose};
-use moa_kernels::routing::{Routing, router_noise};
+use moa_kernels::router::Noise;
+use moa_kernels::routing::Routing;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -20,18 +21,11 @@ pub struct LayerId {
 
 /// Where a training pass gets its random numbers.
 pub trait Random {
-    /// Noise for router scores, already multiplied by `std`; `None` for none.
+    /// Noise for router scores, of standard deviation `std`.
     ///
     /// # Errors
     /// If the numbers cannot be had.
-    fn noise(
-        &self,
-        layer: &LayerId,
-        shape: (usize, usize),
-        std: f64,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Option<Tensor>>;
+    fn noise(&self, layer: &LayerId, std: f64) -> Result<Noise>;
 
     /// The entries of Kronecker deltas to drop with probability `p`.
     fn drop_connect(&self, layer: &LayerId, p: f64) -> DropConnect;
@@ -54,16 +48,9 @@ pub struct Seeded {
 }
 
 impl Random for Seeded {
-    fn noise(
-        &self,
-        layer: &LayerId,
-        shape: (usize, usize),
-        std: f64,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Option<Tensor>> {
+    fn noise(&self, layer: &LayerId, std: f64) -> Result<Noise> {
         let key = Key::new(self.seed, Purpose::RouterNoise, self.step);
-        Ok(Some(router_noise(key, layer.number, shape, std, dtype, device)?))
+        Ok(Noise::Seeded { key, layer: layer.number, std })
     }
 
     fn drop_connect(&self, layer: &LayerId, p: f64) -> DropConnect {

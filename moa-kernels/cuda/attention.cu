@@ -56,7 +56,7 @@ __device__ inline void swap(T *to, const T *from, int b, int x, int y, int d) {
 }
 
 // Rows of n scores to softmax(scale * row), in place: one warp to a row. Rows are `stride`
-// apart; what fills them up becomes 0.
+// apart; what fills them up is never read.
 template <class T>
 __device__ inline void softmax(T *scores, int64_t rows, int n, int stride, float scale) {
   int64_t row = warp_row();
@@ -68,8 +68,8 @@ __device__ inline void softmax(T *scores, int64_t rows, int n, int stride, float
   float sum = 0;
   for (int i = threadIdx.x; i < n; i += 32) sum += expf((to_float(scores[i]) - top) * scale);
   float inverse = 1.0f / warp_sum(sum);
-  for (int i = threadIdx.x; i < stride; i += 32)
-    scores[i] = from_float<T>(i < n ? expf((to_float(scores[i]) - top) * scale) * inverse : 0.0f);
+  for (int i = threadIdx.x; i < n; i += 32)
+    scores[i] = from_float<T>(expf((to_float(scores[i]) - top) * scale) * inverse);
 }
 
 // The gradient of probabilities becomes that of scores before their scale, in place.
@@ -82,8 +82,8 @@ __device__ inline void softmax_grad(T *grad, const T *probs, int64_t rows, int n
   float along = 0;
   for (int i = threadIdx.x; i < n; i += 32) along += to_float(grad[i]) * to_float(probs[i]);
   along = warp_sum(along);
-  for (int i = threadIdx.x; i < stride; i += 32)
-    grad[i] = from_float<T>(i < n ? to_float(probs[i]) * (to_float(grad[i]) - along) * scale : 0.0f);
+  for (int i = threadIdx.x; i < n; i += 32)
+    grad[i] = from_float<T>(to_float(probs[i]) * (to_float(grad[i]) - along) * scale);
 }
 
 #define SPLIT_ARGS(T) (T *to, const T *qkv, const T *bias, int b, int n, int h, int d)

@@ -50,6 +50,7 @@ __device__ inline void query_grad(T *dqkv, float *sums, const T *qkv, const T *r
     each<N>([&](int m, int j, int i) {
       float v = power2(p[m][j][i] * base2 - norm[m][i / 2]);
       v *= (dp[m][j][i] - along[m][i / 2]) * scale;
+      // Keys that are not there are zeros, but a low norm could make infinity of theirs.
       p[m][j][i] = column_of(j, i) < count ? v : 0.0f;
     });
     add_times_steps(dq, p, tiles.first[at], count);
@@ -78,7 +79,8 @@ __device__ inline void key_grad(T *dqkv, const T *qkv, const T *grad, const floa
     if (threadIdx.x < STEP) {
       int at = query + threadIdx.x;
       bool there = at < head.queries;
-      norm[to][threadIdx.x] = there ? head.of_queries(lse)[at] : INFINITY; // then all are 0
+      // Rows of a tile that are not there are zeros, so that any number does for them.
+      norm[to][threadIdx.x] = there ? head.of_queries(lse)[at] : 0.0f;
       along[to][threadIdx.x] = there ? head.of_queries(sums)[at] : 0.0f;
     }
   };

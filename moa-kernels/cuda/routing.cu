@@ -1,6 +1,6 @@
 // From scores to gates and back: one thread to a token, always in float.
 #include "common.cuh"
-#include "philox.cuh"
+#include "noise.cuh"
 
 // softmax, the k best (the first of equals), their gates
 extern "C" __global__ void choose(float *probs, uint32_t *indices, float *gates,
@@ -50,14 +50,6 @@ extern "C" __global__ void score_grad(float *dscores, const float *dgates, const
     along += d * probs[indices[c]];
   }
   for (int e = 0; e < experts; e++) dscores[e] = probs[e] * (dscores[e] - along);
-}
-
-// Two standard normals from two words.
-__device__ inline double2 box_muller(uint32_t a, uint32_t b) {
-  const double scale = 1.0 / 4294967296.0;
-  double radius = sqrt(-2.0 * log((a + 0.5) * scale)), sin, cos;
-  sincos(6.283185307179586477 * ((b + 0.5) * scale), &sin, &cos);
-  return make_double2(radius * cos, radius * sin);
 }
 
 // Noise of the router: four normals to a thread.

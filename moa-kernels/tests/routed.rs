@@ -8,9 +8,9 @@ mod common;
 use candle_core::{DType, Result, Tensor};
 use common::{Arg, arg, check, normal, tensor, values};
 use moa_kernels::kronecker::{self, DropConnect, Shared, routed_kronecker};
-use moa_kernels::lora::{self, routed_lora};
+use moa_kernels::lora::{self, lora_by_router, routed_lora};
 use moa_kernels::reference::{self, Adapter, Router};
-use moa_kernels::router::{cosine_scores, project};
+use moa_kernels::router::{self, Choice, Noise, cosine_scores, project};
 use moa_kernels::routing::{Balance, Gating, Routing, Threshold, balance_loss};
 use std::sync::Arc;
 
@@ -141,12 +141,48 @@ impl Case {
         Ok(if self.alone { routing } else { routing.sharing(shared) })
     }
 
+    fn router(&self, t: &[Tensor]) -> router::Router {
+        let weight = t[1].clone();
+        match self.cosine {
+            false => router::Router::Linear { weight },
+            true => router::Router::Cosine {
+                weight,
+                bias: Some(t[2].clone()),
+                sim: t[3].clone(),
+                temperature: t[4].clone(),
+            },
+        }
+    }
+
+    fn choice(&self) -> Choice {
+        let noise = || tensor(&self.noise(), &[TOKENS, RANKS.len()], DType::F64);
+        let noise = if self.noise { Noise::Given(noise()) } else { Noise::Off };
+        Choice { gating: self.gating(), noise, indices: None }
+    }
+
+    /// The router and what it routes for at once.
+    fn at_once(&self, t: &[Tensor]) -> Result<Tensor> {
+        let (router, choice) = (self.router(t), self.choice());
+        if self.kronecker {
+            return self.layer_of(t, &router.route(&t[0], &choice)?);
+        }
+        let weight = tensor(&self.weight(), &[OUT, WIDTH], t[0].dtype());
+        let rest = &t[self.router_args()..];
+        let pair = |p: &[Tensor]| lora::Expert { down: p[0].clone(), up: p[1].clone() };
+        let experts: Vec<_> = rest[..6].chunks(2).map(pair).collect();
+        let (bias, x) = (rest.last(), &t[0]);
+        Ok(lora_by_router(x, &weight, None, &router, &choice, &experts, bias, 1.5)?.0)
+    }
+
     fn router_args(&self) -> usize {
         if self.cosine { 5 } else { 2 }
     }
 
     fn layer(&self, t: &[Tensor]) -> Result<Tensor> {
-        let routing = self.routing(t)?;
+        self.layer_of(t, &self.routing(t)?)
+    }
+
+    fn layer_of(&self, t: &[Tensor], routing: &Routing) -> Result<Tensor> {
         let weight = tensor(&self.weight(), &[OUT, WIDTH], t[0].dtype());
         let rest = &t[self.router_args()..];
         let bias = rest.last();
@@ -158,11 +194,11 @@ impl Case {
                 true => DropConnect::Given { keep: Arc::new(self.keep()), p: 0.5 },
                 false => DropConnect::Off,
             };
-            routed_kronecker(&t[0], &weight, None, &routing, &shared, &experts, bias, 1.5, drop)
+            routed_kronecker(&t[0], &weight, None, routing, &shared, &experts, bias, 1.5, drop)
         } else {
             let pair = |p: &[Tensor]| lora::Expert { down: p[0].clone(), up: p[1].clone() };
             let experts: Vec<_> = rest[..6].chunks(2).map(pair).collect();
-            routed_lora(&t[0], &weight, None, &routing, &experts, bias, 1.5)
+            routed_lora(&t[0], &weight, None, routing, &experts, bias, 1.5)
         }
     }
 
@@ -222,6 +258,14 @@ fn outputs_and_all_gradients() {
 }
 
 #[test]
+fn router_and_layer_at_once() {
+    for case in CASES {
+        let name = format!("routed: {} at once", case.name);
+        check(&name, &case.args(), |t| case.at_once(t), |v| case.reference(v).y);
+    }
+}
+
+#[test]
 fn balance_loss_and_its_gradients() {
     for case in CASES {
         let mut args = case.args();
@@ -235,7 +279,11 @@ fn balance_loss_and_its_gradients() {
         check(
             case.name,
             &args,
-            |t| balance_loss(&case.routing(t)?, balance),
+            |t| {
+                let apart = balance_loss(&case.routing(t)?, balance)?;
+                let routing = case.router(t).route(&t[0], &case.choice())?;
+                (apart + balance_loss(&routing, balance)?)? * 0.5
+            },
             |v| {
                 let rest = all[case.router_args()..].iter().map(|a| a.0.clone());
                 vec![case.reference(&v.iter().cloned().chain(rest).collect::<Vec<_>>()).aux]
@@ -267,6 +315,56 @@ fn ties_go_to_the_first_and_nan_stays_in_range() {
     assert_eq!(values(&routing.indices), [0.0, 1.0, 0.0, 1.0]);
     assert!(Routing::new(&scores, None, Gating { top_k: 4, ..gating }).is_err());
     assert!(Routing::new(&scores, None, Gating { top_k: 0, ..gating }).is_err());
+}
+
+/// More columns than a warp has lanes.
+#[test]
+fn kronecker_experts_of_many_columns() {
+    let (tokens, t, a, b, ranks) = (5, 2, 3, 37, [2, 1]);
+    let (width, out) = (t * a, t * b);
+    let mut args = vec![
+        arg(60, &[tokens, width], 1.0),
+        arg(61, &[tokens, 2], 1.0),
+        arg(62, &[t, t, 1], 0.7),
+        arg(63, &[t, 1, t], 0.7),
+    ];
+    for (&r, seed) in ranks.iter().zip(64u64..) {
+        args.push(arg(seed, &[t, a, r], 0.6));
+        args.push(arg(seed + 10, &[t, r, b], 0.6));
+    }
+    let gating = Gating { top_k: 2, renormalise: false };
+    let op = |v: &[Tensor]| {
+        let weight = tensor(&vec![0.0; width * out], &[out, width], v[0].dtype());
+        let shared = Shared { left: v[2].clone(), right: v[3].clone() };
+        let pair = |p: &[Tensor]| kronecker::Expert { left: p[0].clone(), right: p[1].clone() };
+        let experts: Vec<_> = v[4..].chunks(2).map(pair).collect();
+        let (routing, off) = (Routing::new(&v[1], None, gating)?, DropConnect::Off);
+        routed_kronecker(&v[0], &weight, None, &routing, &shared, &experts, None, 1.0, off)
+    };
+    let plain = |v: &[Vec<f64>]| {
+        let expert = |p: &[Vec<f64>]| Adapter::Kronecker {
+            s: v[2].clone(),
+            v: v[3].clone(),
+            left: p[0].clone(),
+            right: p[1].clone(),
+            keep: Vec::new(),
+            factor: 1.0,
+        };
+        let layer = reference::Layer {
+            weight: vec![0.0; width * out],
+            bias: vec![0.0; out],
+            router: Router::Given { scores: v[1].clone() },
+            experts: v[4..].chunks(2).map(expert).collect(),
+            top_k: 2,
+            renormalise: false,
+            scale: 1.0,
+            noise_std: STD,
+            aux_weight: 0.0,
+            max_threshold: false,
+        };
+        layer.forward(&v[0], width, &[]).y
+    };
+    check("routed: kronecker, many columns", &args, op, plain);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use moa_core::param::Store;
 use moa_core::pass::{LayerId, Pass, Random};
 use moa_kernels::kronecker::DropConnect;
 use moa_kernels::rng::{Key, Purpose};
+use moa_kernels::router::Noise;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,15 +35,9 @@ struct Given {
 }
 
 impl Random for Given {
-    fn noise(
-        &self,
-        _: &LayerId,
-        _: (usize, usize),
-        std: f64,
-        dtype: DType,
-        _: &Device,
-    ) -> moa_core::Result<Option<Tensor>> {
-        Ok(self.noise.as_ref().map(|n| n.to_dtype(dtype)? * std).transpose()?)
+    fn noise(&self, _: &LayerId, std: f64) -> moa_core::Result<Noise> {
+        let Some(noise) = &self.noise else { return Ok(Noise::Off) };
+        Ok(Noise::Given((noise.to_dtype(DType::F64)? * std)?))
     }
 
     fn drop_connect(&self, _: &LayerId, p: f64) -> DropConnect {

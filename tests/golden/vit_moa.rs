@@ -12,6 +12,7 @@ use moa_core::pass::{LayerId, Pass, Random};
 use moa_kernels::cross_entropy::cross_entropy;
 use moa_kernels::kronecker::DropConnect;
 use moa_kernels::rng::{Key, Purpose};
+use moa_kernels::router::Noise;
 use moa_train::analysis::curvature::{Objective, spectrum};
 use moa_train::config::{OptimConfig, OptimKind, ScheduleKind};
 use moa_train::fit::step_losses;
@@ -57,22 +58,15 @@ struct Case {
 }
 
 /// Noise from a file, by layer.
-struct Noise<'a> {
+struct Given<'a> {
     golden: &'a Golden,
     prefix: String,
 }
 
-impl Random for Noise<'_> {
-    fn noise(
-        &self,
-        layer: &LayerId,
-        _: (usize, usize),
-        std: f64,
-        dtype: DType,
-        _: &Device,
-    ) -> moa_core::Result<Option<Tensor>> {
+impl Random for Given<'_> {
+    fn noise(&self, layer: &LayerId, std: f64) -> moa_core::Result<Noise> {
         let noise = self.golden.get(&format!("{}{}", self.prefix, layer.name));
-        Ok(Some((noise.to_dtype(dtype)? * std)?))
+        Ok(Noise::Given((noise.to_dtype(DType::F64)? * std)?))
     }
 
     fn drop_connect(&self, _: &LayerId, _: f64) -> DropConnect {
@@ -156,7 +150,7 @@ impl Case {
         let golden = self.file("train_step1");
         let model = self.model(DType::F64)?;
         let (images, labels) = self.batch(0, DType::F64);
-        let noise = Noise { golden: &golden, prefix: "noise.".into() };
+        let noise = Given { golden: &golden, prefix: "noise.".into() };
         let mut checks = Checks::default();
         let pass = Pass::train(&noise).watching();
         let logits = model.logits(&images, &pass)?.unwrap();
@@ -238,7 +232,7 @@ impl Case {
         let (mut ces, mut auxs) = (Vec::new(), Vec::new());
         for step in 1..=steps {
             let (images, labels) = self.batch(step - 1, dtype);
-            let noise = Noise { golden: &golden, prefix: format!("noise.step{step}.") };
+            let noise = Given { golden: &golden, prefix: format!("noise.step{step}.") };
             let mut gradients = Gradients::new();
             let losses = step_losses(
                 &model,

@@ -1,12 +1,12 @@
 //! The experts of one layer: all LoRA or all Kronecker, of different capacity.
 
-use super::{AdapterConfig, AdapterKind};
+use super::{AdapterConfig, AdapterKind, Router};
 use crate::error::Result;
 use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
 use moa_kernels::kronecker::{self, DropConnect};
-use moa_kernels::lora;
+use moa_kernels::lora::{self, lora_by_router, routed_lora};
 use moa_kernels::routing::Routing;
 
 /// Experts of one kind.
@@ -77,53 +77,51 @@ impl Experts {
         })
     }
 
-    /// The `down` of all LoRA experts side by side, `[R, in]`, without gradients.
-    pub(super) fn downs(&self, pass: &Pass<'_>) -> Result<Option<Tensor>> {
-        let Experts::Lora(pairs) = self else { return Ok(None) };
-        let downs: Vec<_> = pairs.iter().map(|(down, _)| down.get(pass).detach()).collect();
-        Ok(Some(Tensor::cat(&downs, 0)?))
-    }
-
-    /// The base layer plus the routed experts, `[n, out]`.
+    /// The base layer plus the experts that the router sends tokens to, or the only one,
+    /// `[n, out]`.
     pub(super) fn forward(
         &self,
         base: Base<'_>,
-        routing: &Routing,
+        router: Option<&Router>,
         layer: &LayerId,
         pass: &Pass<'_>,
     ) -> Result<Tensor> {
-        let Base { x, weight, bias, extra, scale } = base;
-        let (bias, extra) = (bias.as_ref(), extra.as_ref());
-        Ok(match self {
+        let Base { x, weight, bias, extra, scale } = &base;
+        let (bias, extra, scale) = (bias.as_ref(), extra.as_ref(), *scale);
+        let single = || Routing::single(x, x.elem_count() / weight.dim(1)?.max(1));
+        match self {
             Experts::Lora(pairs) => {
-                let experts: Vec<_> = pairs
-                    .iter()
-                    .map(|(d, u)| lora::Expert { down: d.get(pass), up: u.get(pass) })
-                    .collect();
-                lora::routed_lora(x, &weight, bias, routing, &experts, extra, scale)?
+                let pair = |(d, u): &(Param, Param)| (d.get(pass), u.get(pass));
+                let expert = |(down, up)| lora::Expert { down, up };
+                let experts: Vec<_> = pairs.iter().map(pair).map(expert).collect();
+                match router {
+                    Some(router) => router.forward(layer, pass, |r, c| {
+                        Ok(lora_by_router(x, weight, bias, r, c, &experts, extra, scale)?)
+                    }),
+                    None => Ok(routed_lora(x, weight, bias, &single()?, &experts, extra, scale)?),
+                }
             }
             Experts::Kronecker { shared: (left, right), experts, dropout, rank_dropout } => {
                 let shared = kronecker::Shared { left: left.get(pass), right: right.get(pass) };
-                let mut own = Vec::with_capacity(experts.len());
-                for (e, (l, r)) in experts.iter().enumerate() {
-                    let (mut left, right) = (l.get(pass), r.get(pass));
-                    if let Some(random) = pass.random.filter(|_| *rank_dropout > 0.0) {
-                        let (t, _, rank) = left.dims3()?;
-                        let keep = random.rank_dropout(layer, e as u8, t * rank, *rank_dropout);
-                        let keep = Tensor::from_vec(keep, (t, 1, rank), left.device())?;
-                        left = left.broadcast_mul(&keep.to_dtype(left.dtype())?)?;
-                    }
-                    own.push(kronecker::Expert { left, right });
-                }
+                let own = factors(experts, *rank_dropout, layer, pass)?;
                 let drop = match pass.random {
                     Some(random) if *dropout > 0.0 => random.drop_connect(layer, *dropout),
                     _ => DropConnect::Off,
                 };
-                kronecker::routed_kronecker(
-                    x, &weight, bias, routing, &shared, &own, extra, scale, drop,
-                )?
+                let layer_of = |routing: &Routing| {
+                    kronecker::routed_kronecker(
+                        x, weight, bias, routing, &shared, &own, extra, scale, drop,
+                    )
+                };
+                match router {
+                    Some(router) => router.forward(layer, pass, |r, choice| {
+                        let routing = r.route(x, choice)?;
+                        Ok((layer_of(&routing)?, routing))
+                    }),
+                    None => Ok(layer_of(&single()?)?),
+                }
             }
-        })
+        }
     }
 
     /// The delta `[out, in]` of the only expert, for merging.
@@ -141,4 +139,25 @@ impl Experts {
         };
         Ok((delta * scale)?)
     }
+}
+
+/// Of all Kronecker experts, some inner ranks dropped in training.
+fn factors(
+    experts: &[(Param, Param)],
+    rank_dropout: f64,
+    layer: &LayerId,
+    pass: &Pass<'_>,
+) -> Result<Vec<kronecker::Expert>> {
+    let mut own = Vec::with_capacity(experts.len());
+    for (e, (l, r)) in experts.iter().enumerate() {
+        let (mut left, right) = (l.get(pass), r.get(pass));
+        if let Some(random) = pass.random.filter(|_| rank_dropout > 0.0) {
+            let (t, _, rank) = left.dims3()?;
+            let keep = random.rank_dropout(layer, e as u8, t * rank, rank_dropout);
+            let keep = Tensor::from_vec(keep, (t, 1, rank), left.device())?;
+            left = left.broadcast_mul(&keep.to_dtype(left.dtype())?)?;
+        }
+        own.push(kronecker::Expert { left, right });
+    }
+    Ok(own)
 }

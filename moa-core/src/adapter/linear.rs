@@ -7,7 +7,6 @@ use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
 use moa_kernels::frozen::Dense;
-use moa_kernels::routing::Routing;
 
 /// `y = x W^T + b`, plus what the adapter adds.
 #[derive(Clone, Debug)]
@@ -100,16 +99,9 @@ impl Linear {
                 };
             }
         };
-        let routing = match &adapter.router {
-            Some(router) => {
-                let downs = adapter.experts.downs(pass)?;
-                router.forward(x, downs.as_ref(), &self.id, pass)?
-            }
-            None => Routing::single(x, x.elem_count() / weight.dim(1)?.max(1))?,
-        };
         let extra = adapter.bias.as_ref().map(|b| b.get(pass));
         let base = Base { x, weight, bias, extra, scale: adapter.scale };
-        adapter.experts.forward(base, &routing, &self.id, pass)
+        adapter.experts.forward(base, adapter.router.as_ref(), &self.id, pass)
     }
 
     /// The layer without its adapter, frozen as it is now.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
-use moa_kernels::router::{cosine_scores, project};
+use moa_kernels::router::{self, Choice, Noise};
 use moa_kernels::routing::{Balance, Gating, Routing, Threshold, balance_loss};
 
 /// Scores tokens and chooses experts.
@@ -50,50 +50,41 @@ impl Router {
         Ok(Self { weights, config: config.clone(), experts })
     }
 
-    /// Routes tokens `[..., in]`; in training, adds noise and the balance loss. `downs` are
-    /// those of LoRA experts side by side, whose products with the tokens come along.
+    /// Calls `f` with the router's tensors and how scores become gates; `f` routes the tokens and
+    /// computes with what comes of it. In training, adds noise and the balance loss.
     ///
     /// # Errors
-    /// If the tokens have another width.
+    /// Those of `f`.
     pub fn forward(
         &self,
-        x: &Tensor,
-        downs: Option<&Tensor>,
         layer: &LayerId,
         pass: &Pass<'_>,
-    ) -> Result<Routing> {
-        let (scores, shared) = match &self.weights {
-            Weights::Linear { weight } => {
-                let (scores, shared) = project(x, &weight.get(pass), None, downs)?;
-                (scores.reshape(((), self.experts))?, shared)
-            }
-            Weights::Cosine { proj: (weight, bias), sim, temperature } => {
-                let bias = bias.as_ref().map(|b| b.get(pass));
-                let (z, shared) = project(x, &weight.get(pass), bias.as_ref(), downs)?;
-                (cosine_scores(&z, &sim.get(pass), &temperature.get(pass))?, shared)
-            }
+        f: impl FnOnce(&router::Router, &Choice) -> Result<(Tensor, Routing)>,
+    ) -> Result<Tensor> {
+        let router = match &self.weights {
+            Weights::Linear { weight } => router::Router::Linear { weight: weight.get(pass) },
+            Weights::Cosine { proj: (weight, bias), sim, temperature } => router::Router::Cosine {
+                weight: weight.get(pass),
+                bias: bias.as_ref().map(|b| b.get(pass)),
+                sim: sim.get(pass),
+                temperature: temperature.get(pass),
+            },
         };
         let noise_std = self.config.noise / self.experts as f64;
         let noise = match pass.random {
-            Some(random) if noise_std > 0.0 => {
-                let shape = (scores.dim(0)?, self.experts);
-                random.noise(layer, shape, noise_std, scores.dtype(), scores.device())?
-            }
-            _ => None,
+            Some(random) if noise_std > 0.0 => random.noise(layer, noise_std)?,
+            _ => Noise::Off,
         };
         let RouterConfig { top_k, renormalise, aux_weight, .. } = self.config;
         let gating = Gating { top_k, renormalise };
-        let routing = match pass.choices(layer) {
-            Some(indices) => Routing::chosen(&scores, indices, gating)?,
-            None => Routing::new(&scores, noise.as_ref(), gating)?,
-        };
-        let routing = routing.sharing(shared);
+        let choice = Choice { gating, noise, indices: pass.choices(layer).cloned() };
+        let (y, routing) = f(&router, &choice)?;
         let balance = match pass.random {
             Some(_) if aux_weight > 0.0 => Some(balance_loss(&routing, self.balance(noise_std))?),
             _ => None,
         };
         pass.routed(layer, &routing, balance);
-        Ok(routing)
+        Ok(y)
     }
 
     fn balance(&self, noise_std: f64) -> Balance {

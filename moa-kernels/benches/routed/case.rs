@@ -30,7 +30,6 @@ pub fn run(file: &str, device: &str, dtype: &str) -> Result<()> {
         let (down, up) = (var(&down)?, var(&up)?);
         experts.push(Expert { down: down.as_tensor().clone(), up: up.as_tensor().clone() });
     }
-    let downs: Vec<_> = experts.iter().map(|e| &e.down).collect();
     let layer = Layer {
         x: Var::from_tensor(&get("x")?.to_dtype(dtype)?)?,
         weight: get("weight")?.to_dtype(dtype)?,
@@ -41,7 +40,6 @@ pub fn run(file: &str, device: &str, dtype: &str) -> Result<()> {
             var("sim")?,
             var("temperature")?,
         ]),
-        downs: Tensor::cat(&downs, 0)?,
         experts,
         passes,
     };

@@ -3,9 +3,9 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use moa_kernels::Tape;
 use moa_kernels::linear::linear;
-use moa_kernels::lora::{Expert, routed_lora};
-use moa_kernels::router::{cosine_scores, project};
-use moa_kernels::routing::{Gating, Routing};
+use moa_kernels::lora::{Expert, lora_by_router};
+use moa_kernels::router::{self, Choice, Noise};
+use moa_kernels::routing::Gating;
 use std::time::Instant;
 
 pub const WIDTH: usize = 768;
@@ -17,7 +17,6 @@ pub struct Layer {
     pub bias: Tensor,
     pub router: Router,
     pub experts: Vec<Expert>,
-    pub downs: Tensor,
     /// Passes between two looks at the clock: a GPU works while others are launched.
     pub passes: usize,
 }
@@ -71,13 +70,11 @@ impl Layer {
             Expert { down: down.as_tensor().clone(), up: up.as_tensor().clone() }
         };
         let experts: Vec<_> = ranks.iter().map(expert).collect();
-        let downs: Vec<_> = experts.iter().map(|e| &e.down).collect();
         Self {
             x: Var::from_tensor(&normal(&[tokens, WIDTH], 1.0)).unwrap(),
             weight: normal(&[out, WIDTH], 0.02),
             bias: normal(&[out], 0.02),
             router: Router::Linear(var(&[ranks.len(), WIDTH])),
-            downs: Tensor::cat(&downs, 0).unwrap(),
             experts,
             passes: 1,
         }
@@ -89,15 +86,19 @@ impl Layer {
 
     pub fn routed(&self, x: &Tensor) -> Result<Tensor> {
         let gating = Gating { top_k: 1, renormalise: false };
-        let (scores, shared) = match &self.router {
-            Router::Linear(gate) => project(x, gate, None, Some(&self.downs))?,
-            Router::Cosine([weight, bias, sim, temperature]) => {
-                let (z, shared) = project(x, weight, Some(bias), Some(&self.downs))?;
-                (cosine_scores(&z, sim, temperature)?, shared)
-            }
+        let own = |var: &Var| var.as_tensor().clone();
+        let router = match &self.router {
+            Router::Linear(gate) => router::Router::Linear { weight: own(gate) },
+            Router::Cosine([weight, bias, sim, temperature]) => router::Router::Cosine {
+                weight: own(weight),
+                bias: Some(own(bias)),
+                sim: own(sim),
+                temperature: own(temperature),
+            },
         };
-        let routing = Routing::new(&scores, None, gating)?.sharing(shared);
-        routed_lora(x, &self.weight, Some(&self.bias), &routing, &self.experts, None, 1.0)
+        let choice = Choice { gating, noise: Noise::Off, indices: None };
+        let (w, bias, experts) = (&self.weight, Some(&self.bias), &self.experts);
+        Ok(lora_by_router(x, w, bias, &router, &choice, experts, None, 1.0)?.0)
     }
 
     fn seconds(&self, pass: &dyn Fn() -> Result<()>) -> f64 {

@@ -56,7 +56,7 @@ pub fn product(
     let rank = to.rank();
     let [m, n, k] = [a.dims()[rank - 2], b.dims()[rank - 1], a.dims()[rank - 1]];
     let batch: usize = to.dims()[..rank - 2].iter().product();
-    let kind = kind(to.dtype())?;
+    let (kind_to, kind) = (kind(to.dtype())?, kind(a.dtype())?);
     let blas = device.cublas_handle();
     let ((op_a, row_a, step_a), (op_b, row_b, step_b)) = (read(a)?, read(b)?);
     let (sys::cublasOperation_t::CUBLAS_OP_N, row_to, step_to) = read(to)? else {
@@ -90,7 +90,7 @@ pub fn product(
             step_a,
             std::ptr::from_ref(&beta).cast(),
             to as *mut _,
-            kind,
+            kind_to,
             row_to,
             step_to,
             batch as i32,

@@ -2,7 +2,7 @@
 //! are padded.
 
 use super::launch::empty;
-use candle_core::{D, Result, Shape, Tensor};
+use candle_core::{D, DType, Result, Shape, Tensor};
 
 /// `sum + a b`, in place; nothing else reads `sum`.
 pub fn add_product(sum: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -27,6 +27,13 @@ pub fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     padded(a, b, b.dim(D::Minus1)?)
 }
 
+/// The product of two matrices, in `f32` whatever their type.
+pub fn in_f32(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let to = empty((a.dim(0)?, b.dim(1)?), DType::F32, a)?;
+    run(&to, a, b, 0.0)?;
+    Ok(to)
+}
+
 /// A new tensor of the type of `like` for [`fill`] to write.
 pub fn room(shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
     empty(shape, like.dtype(), like)
@@ -37,14 +44,15 @@ pub fn fill(to: &Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
     run(to, a, b, 0.0)
 }
 
-/// `to = a b + beta to`
+/// `to = a b + beta to`; `to` has their type or `f32`.
 fn run(to: &Tensor, a: &Tensor, b: &Tensor, beta: f32) -> Result<()> {
     let rank = to.rank();
     let [m, n, k] = [a.dims()[rank - 2], b.dims()[rank - 1], a.dims()[rank - 1]];
     let batch: usize = to.dims()[..rank - 2].iter().product();
     let fits = [a, b].iter().all(|t| {
-        t.rank() == rank && t.dims()[..rank - 2] == to.dims()[..rank - 2] && t.dtype() == to.dtype()
+        t.rank() == rank && t.dims()[..rank - 2] == to.dims()[..rank - 2] && t.dtype() == a.dtype()
     });
+    let fits = fits && (to.dtype() == a.dtype() || to.dtype() == DType::F32);
     if !fits || to.dims()[rank - 2..] != [m, n] || b.dims()[rank - 2] != k {
         candle_core::bail!("{:?} times {:?} to {:?}", a.shape(), b.shape(), to.shape());
     }

@@ -188,6 +188,18 @@ impl Launch {
         self.launch(grid, (threads, 1))
     }
 
+    /// The same with 16 bytes moved at once where rows of `cols` elements and all tensors begin
+    /// at such places; the grid depends on the elements that a thread moves.
+    pub fn wide_blocks(
+        mut self,
+        cols: usize,
+        grid: impl FnOnce(usize) -> usize,
+        threads: u32,
+    ) -> Result<()> {
+        let blocks = grid(self.widen(cols)?);
+        self.launch((blocks as u32, 1, 1), (threads, 1))
+    }
+
     /// One thread.
     pub fn single(self) -> Result<()> {
         self.launch((1, 1, 1), (1, 1))

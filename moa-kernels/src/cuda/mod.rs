@@ -15,6 +15,7 @@ mod blas;
 mod driver;
 pub mod emulate;
 pub mod experts;
+pub mod factors;
 pub mod flash;
 pub mod gemm;
 pub mod kronecker;
@@ -22,6 +23,7 @@ mod launch;
 pub mod layer_norm;
 pub mod lora;
 pub mod residual;
+pub mod routed;
 pub mod router;
 pub mod routing;
 

@@ -91,7 +91,11 @@ struct Grads {
 impl Layer {
     /// Scaled gates in the order of experts, `[pairs]`.
     fn weights(&self) -> Result<Tensor> {
-        self.routing.gates.flatten_all()?.index_select(&self.order.pairs, 0)? * self.scale
+        let (gates, pairs) = (self.routing.gates.flatten_all()?, &self.order.pairs);
+        if crate::cuda::factors::run_beside(&gates) {
+            return crate::cuda::factors::weights(&gates, pairs, self.scale);
+        }
+        gates.index_select(pairs, 0)? * self.scale
     }
 
     /// `[tokens, out]`

@@ -18,6 +18,7 @@ pub mod linear;
 pub mod lora;
 pub mod miro;
 pub mod residual;
+pub mod routed;
 pub mod router;
 pub mod routing;
 pub mod stretch;

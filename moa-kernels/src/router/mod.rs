@@ -4,9 +4,11 @@
 
 mod cpu;
 mod project;
+mod route;
 
 pub(crate) use project::{Owed, forward_joint, gathered};
 pub use project::{Shared, project};
+pub use route::{Choice, Noise, Router};
 
 use crate::cpu::{by_float, data, element, tensor, with_data};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};

@@ -82,7 +82,9 @@ pub fn project(
     if downs.is_some_and(|d| d.dims().len() != 2 || d.dims()[1] != width) {
         candle_core::bail!("project: downs {:?} of width {width}", downs.map(Tensor::shape));
     }
-    let inner = Inner { x: Some(x.id()), gathers: x.track_op(), ..Inner::default() };
+    // Of a view each operation has a copy of its own, which must get a gradient.
+    let gathers = x.track_op() && x.is_contiguous();
+    let inner = Inner { x: Some(x.id()), gathers, ..Inner::default() };
     let shared = Shared(Arc::new(inner));
     let downs = downs.filter(|_| p <= NARROW && bias.is_none());
     let downs = downs.map(|d| d.detach().contiguous()).transpose()?;

@@ -2,11 +2,11 @@
 
 use super::case::{Arg, Case, normal, tensor, tokens, trained};
 use crate::kronecker::{self, DropConnect, Shared, routed_kronecker};
-use crate::lora::{self, routed_lora};
+use crate::lora::{self, lora_by_router, routed_lora};
 use crate::reference::{self, Adapter, Router};
-use crate::router::cosine_scores;
+use crate::router::{self, Choice, Noise, cosine_scores};
 use crate::routing::{Balance, Gating, Routing, Threshold, balance_loss};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use std::sync::Arc;
 
 const IN: usize = 12;
@@ -166,7 +166,64 @@ pub fn cases() -> Vec<Case> {
             reference: Box::new(move |v| b.plain(v)),
         }
     };
-    LAYERS.iter().map(layer).chain([scores(), balance()]).collect()
+    LAYERS.iter().map(layer).chain([at_once(), scores(), balance()]).collect()
+}
+
+/// A layer and its router at once; noise far larger than the cosines says where tokens go.
+fn at_once() -> Case {
+    let layer = Layer { name: "LoRA and cosine router at once", top_k: 2, ..PLAIN };
+    let (p, experts, first) = (10, layer.ranks.len(), 6);
+    let mut args = layer.args();
+    let last = args.pop();
+    let noise = args.remove(1).values;
+    let router = [
+        trained(43, &[p, IN], 0.4),
+        trained(44, &[p], 0.2),
+        trained(45, &[p, experts], 0.5),
+        Arg { values: vec![-2.0], ..trained(46, &[1], 1.0) },
+    ];
+    args.splice(1..1, router.into_iter().chain(last));
+    let (given, own) = (noise.clone(), layer.clone());
+    let pairs = move |t: &[Tensor]| -> Vec<lora::Expert> {
+        let pair = |p: &[Tensor]| lora::Expert { down: p[0].clone(), up: p[1].clone() };
+        t[first..].chunks(2).map(pair).collect()
+    };
+    Case {
+        name: own.name.into(),
+        args,
+        op: Box::new(move |t| {
+            let router = router::Router::Cosine {
+                weight: t[1].clone(),
+                bias: Some(t[2].clone()),
+                sim: t[3].clone(),
+                temperature: t[4].clone(),
+            };
+            let (x, device) = (&t[0], t[0].device());
+            let weight = tensor(&Layer::weight(), &[OUT, IN], x.dtype(), device)?;
+            let precise = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            let noise = tensor(&given, &[own.tokens, experts], precise, device)?;
+            let choice = Choice { gating: own.gating(), noise: Noise::Given(noise), indices: None };
+            let (experts, bias) = (pairs(t), Some(&t[5]));
+            Ok(lora_by_router(x, &weight, None, &router, &choice, &experts, bias, 1.5)?.0)
+        }),
+        reference: Box::new(move |v| {
+            let router = Router::Cosine {
+                weight: v[1].clone(),
+                bias: v[2].clone(),
+                sim: v[3].clone(),
+                temperature: v[4][0],
+            };
+            let lora = |p: &[Vec<f64>]| Adapter::Lora { down: p[0].clone(), up: p[1].clone() };
+            let plain = reference::Layer {
+                weight: Layer::weight(),
+                bias: v[5].clone(),
+                experts: v[first..].chunks(2).map(lora).collect(),
+                scale: 1.5,
+                ..choosing(router, experts, layer.top_k)
+            };
+            plain.forward(&v[0], IN, &noise).y
+        }),
+    }
 }
 
 /// Cosine scores.

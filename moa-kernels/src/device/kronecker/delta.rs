@@ -5,6 +5,7 @@
 //! order: one product, then one pass that puts entries in their places and drops some.
 
 use super::super::wide;
+use crate::cuda::factors::Factors;
 use crate::kronecker::{DropConnect, Expert, Shared, keep_factor, keep_mask};
 use candle_core::{DType, Result, Tensor};
 
@@ -49,9 +50,23 @@ impl Deltas {
         Tensor::stack(&inner, 1)?.reshape((self.t, ()))
     }
 
+    fn small(&self) -> Factors<'_> {
+        let sizes = (self.experts(), self.t, self.a, self.b);
+        Factors { s: &self.s, v: &self.v, experts: &self.factors, sizes }
+    }
+
+    /// `A` and `B`.
+    fn products(&self) -> Result<(Tensor, Tensor)> {
+        match self.small() {
+            small if small.fit() => small.products(),
+            _ => Ok((self.outer()?, self.inner()?)),
+        }
+    }
+
     /// `[experts, in, out]`, dropped entries 0 and the others scaled.
     pub fn build(&self, dtype: DType) -> Result<Tensor> {
-        let product = self.outer()?.t()?.matmul(&self.inner()?)?;
+        let (outer, inner) = self.products()?;
+        let product = outer.t()?.matmul(&inner)?;
         if crate::cuda::runs(&product) && product.dtype() == DType::F32 {
             let sizes = (self.experts(), self.t, self.a, self.b);
             return crate::cuda::kronecker::place(&product, sizes, &self.drop, dtype);
@@ -65,9 +80,12 @@ impl Deltas {
     pub fn grads(&self, dh: &Tensor) -> Result<Vec<Tensor>> {
         let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
         let dproduct = self.unplaced(dh)?;
-        let (outer, inner) = (self.outer()?, self.inner()?);
+        let (outer, inner) = self.products()?;
         let dinner = outer.matmul(&dproduct)?.reshape((t, e, a, b))?;
         let douter = inner.matmul(&dproduct.t()?)?.reshape((t, t, t))?;
+        if self.small().fit() {
+            return self.small().grads(&douter, &dinner);
+        }
         let ds = douter.matmul(&self.v.unsqueeze(2)?)?.squeeze(2)?;
         let dv = self.s.unsqueeze(1)?.matmul(&douter)?.squeeze(1)?;
         let mut grads = vec![ds, dv];

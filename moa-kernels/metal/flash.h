@@ -6,7 +6,8 @@
 // Each SIMD group of a block has 16 rows: of queries, or for their own gradients of keys. The
 // block goes through the others tile by tile. Where the elements of a SIMD group's matrices lie is
 // not documented, so what is done element by element goes through the group's memory, and rows
-// are scaled by a product with a diagonal matrix.
+// are scaled by a product with a diagonal matrix. Loops over matrices are unrolled, so that these
+// are registers.
 
 constant constexpr int D = 64;
 constant constexpr int ROWS = 32, OWN = 16, THREADS = 64; // of a block, of a SIMD group; threads
@@ -47,7 +48,9 @@ inline void fetch(threadgroup T *tile, const device T *rows, int stride, int fro
 }
 
 inline void clear(thread Matrix (&sums)[OWN / 8][D / 8]) {
+#pragma clang loop unroll(full)
   for (int m = 0; m < OWN / 8; m++)
+#pragma clang loop unroll(full)
     for (int j = 0; j < D / 8; j++) sums[m][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
 }
 
@@ -73,9 +76,12 @@ inline void add_times(thread Matrix (&sums)[OWN / 8][D / 8], const threadgroup T
                       const threadgroup T *tile) {
   for (int k = 0; k < STEP; k += 8) {
     simdgroup_matrix<T, 8, 8> a[OWN / 8], b;
+#pragma clang loop unroll(full)
     for (int m = 0; m < OWN / 8; m++) simdgroup_load(a[m], values + 8 * m * STEP + k, STEP);
+#pragma clang loop unroll(full)
     for (int j = 0; j < D / 8; j++) {
       simdgroup_load(b, tile + k * D + 8 * j, D);
+#pragma clang loop unroll(full)
       for (int m = 0; m < OWN / 8; m++) simdgroup_multiply_accumulate(sums[m][j], a[m], b, sums[m][j]);
     }
   }
@@ -83,9 +89,11 @@ inline void add_times(thread Matrix (&sums)[OWN / 8][D / 8], const threadgroup T
 
 // Each row times its factor: `diagonals` has an 8 x 8 matrix for 8 rows.
 inline void scale_rows(thread Matrix (&sums)[OWN / 8][D / 8], const threadgroup float *diagonals) {
+#pragma clang loop unroll(full)
   for (int m = 0; m < OWN / 8; m++) {
     Matrix factors;
     simdgroup_load(factors, diagonals + 64 * m, 8);
+#pragma clang loop unroll(full)
     for (int j = 0; j < D / 8; j++) {
       Matrix scaled = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
       simdgroup_multiply_accumulate(scaled, factors, sums[m][j], scaled);
@@ -98,9 +106,12 @@ inline void scale_rows(thread Matrix (&sums)[OWN / 8][D / 8], const threadgroup 
 template <class T>
 inline void write_rows(device T *to, int stride, int from, int all,
                        thread Matrix (&sums)[OWN / 8][D / 8], threadgroup float *room, int lane) {
+#pragma clang loop unroll(full)
   for (int j = 0; j < D / 8; j += STEP / 8) {
     simdgroup_barrier(mem_flags::mem_threadgroup);
+#pragma clang loop unroll(full)
     for (int m = 0; m < OWN / 8; m++)
+#pragma clang loop unroll(full)
       for (int i = 0; i < STEP / 8; i++)
         simdgroup_store(sums[m][j + i], room + 8 * m * STEP + 8 * i, STEP);
     simdgroup_barrier(mem_flags::mem_threadgroup);

@@ -117,7 +117,9 @@ pub(super) fn empty(shape: Shape, dtype: DType, device: &Device) -> Result<Tenso
 
 pub(super) fn launch(launch: Launch, (grid, block): ((u32, u32, u32), (u32, u32))) -> Result<()> {
     if metal() {
-        return bind::dispatches(&launch, grid).iter().try_for_each(|d| dispatch(&launch, d, block));
+        return bind::dispatches(&launch, grid)
+            .iter()
+            .try_for_each(|d| dispatch(&launch, d, block));
     }
     let mut memory = Memory(Vec::new());
     let mut args = Vec::new();

@@ -3,10 +3,13 @@
 use super::source::{FILES, whole};
 use candle_core::{MetalDevice, Result};
 use candle_metal_kernels::metal::{ComputePipeline, Library};
-use objc2_metal::MTLCompileOptions;
+use objc2_metal::{MTLCompileOptions, MTLComputePipelineState};
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
+
+/// Lanes of a SIMD group that the kernels count on.
+const WIDTH: usize = 32;
 
 /// Kernels that need as many threads in a group: a device that has fewer runs none of ours.
 const LARGE: [(&str, &str, usize); 1] = [("order", "order", 512)];
@@ -91,6 +94,9 @@ impl Own {
         let function = library.get_function(kernel, None).map_err(wrong)?;
         let pipeline = self.device.new_compute_pipeline_state_with_function(&function);
         let pipeline = pipeline.map_err(wrong)?;
+        if pipeline.as_ref().threadExecutionWidth() != WIDTH {
+            return Err(format!("{kernel}: SIMD groups do not have {WIDTH} lanes"));
+        }
         let most = pipeline.max_total_threads_per_threadgroup();
         if most < threads {
             return Err(format!("{kernel}: a group has {most} threads at most, not {threads}"));

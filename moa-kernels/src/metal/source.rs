@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn no_double_precision() {
         for (name, text) in FILES {
-            let code = whole(text).lines().map(|l| l.split("//").next().unwrap_or("").to_string() + "\n").collect::<String>();
+            let code = whole(text)
+                .lines()
+                .map(|l| l.split("//").next().unwrap_or("").to_string() + "\n")
+                .collect::<String>();
             assert!(!code.contains("double "), "{name}");
         }
     }

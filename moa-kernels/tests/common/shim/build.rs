@@ -65,7 +65,8 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// A library of the kernels of a file, made before or now.
 fn compile(file: &str, language: &Language) -> Result<PathBuf, String> {
-    let (sources, shim) = (sources(language), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim"));
+    let (sources, shim) =
+        (sources(language), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim"));
     let compiler = compiler().ok_or("no compiler of C++")?;
     let flags = if real_threads() { [FLAGS, THREADS].concat() } else { FLAGS.to_vec() };
     let source = read(&sources.join(file))?;
@@ -131,8 +132,7 @@ fn kernels(source: &str) -> Vec<String> {
     };
     let mut found = Vec::new();
     for line in source.lines() {
-        let macros =
-            [("INSTANCES(", &all[..]), ("HALF(", &halves[..]), ("TYPES(", &all[..3])];
+        let macros = [("INSTANCES(", &all[..]), ("HALF(", &halves[..]), ("TYPES(", &all[..3])];
         for (macro_, suffixes) in macros {
             if let Some(rest) = line.strip_prefix(macro_) {
                 found.extend(suffixes.iter().map(|s| format!("{}{s}", name(rest))));

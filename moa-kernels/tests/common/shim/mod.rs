@@ -155,7 +155,7 @@ fn run(
             Value::Address(place) => {
                 let missing = if call.written.is_some() { NOWHERE } else { 0 };
                 vec![place.as_ref().map_or(missing, &mut at)]
-            },
+            }
             Value::Addresses(places) => {
                 let mut table: Vec<u64> = places.iter().map(&mut at).collect();
                 table.resize(TABLE, 0);

@@ -10,6 +10,7 @@ template <class T> struct Memory {
   alignas(16) float scores[ROWS * STEP];
   alignas(16) float keep[ROWS * 8]; // diagonal matrices
 };
+static_assert(sizeof(Memory<float>) <= 32768, "all that a group has");
 
 // The result, and for every query the base-2 logarithm of the sum of its exponentials. Two lanes
 // have a row of scores.

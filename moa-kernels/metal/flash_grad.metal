@@ -11,6 +11,7 @@ template <class T> struct Memory {
   alignas(16) float norm[STEP];
   alignas(16) float along[STEP];
 };
+static_assert(sizeof(Memory<float>) <= 32768, "all that a group has");
 
 // The gradient of q, and for every query the sum of probabilities times their gradients, which
 // is that of the result's elements times their gradients. Two lanes have a row of scores.

@@ -34,14 +34,17 @@ pub(crate) fn dispatches(launch: &Launch, grid: (u32, u32, u32)) -> Vec<Dispatch
     }
 }
 
-fn dispatch(launch: &Launch, number: usize, grid: (u32, u32, u32)) -> Dispatch<'_> {
-    let one = |arg| match arg {
-        &Arg::Tensor(ref t) => Bound::Tensor(t),
+fn bound(arg: &Arg, number: usize) -> Bound<'_> {
+    match arg {
+        Arg::Tensor(t) => Bound::Tensor(t),
         Arg::Table(tensors) => tensors.get(number).map_or(Bound::Missing, Bound::Tensor),
         Arg::Null => Bound::Missing,
         plain => Bound::Bytes(plain.bytes()),
-    };
-    let mut bound: Vec<_> = launch.args.iter().map(one).collect();
+    }
+}
+
+fn dispatch(launch: &Launch, number: usize, grid: (u32, u32, u32)) -> Dispatch<'_> {
+    let mut bound: Vec<_> = launch.args.iter().map(|arg| bound(arg, number)).collect();
     let there = bound.iter().map(|b| u32::from(!matches!(b, Bound::Missing)));
     let given = there.enumerate().fold(0, |all, (i, bit)| all | bit << i);
     for more in [given, number as u32] {

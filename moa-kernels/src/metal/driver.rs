@@ -3,6 +3,7 @@
 use super::bind::{Bound, dispatches};
 use super::library;
 use crate::cuda::launch::Launch;
+use candle_core::backend::BackendStorage;
 use candle_core::op::BackpropOp;
 use candle_core::{DType, MetalDevice, MetalStorage, Result, Shape, Storage, Tensor};
 use objc2_metal::MTLSize;
@@ -32,27 +33,32 @@ pub fn launch(
 ) -> Result<()> {
     let threads = (width * height) as usize;
     let pipeline = library::pipeline(device, &launch.file(), &launch.name, threads)?;
-    let guard = device.command_encoder()?;
-    let encoder = guard.as_ref();
     for dispatch in dispatches(launch, grid) {
+        let storages = dispatch.bound.iter().map(|bound| match bound {
+            Bound::Tensor(t) => Some(t.storage_and_layout()),
+            _ => None,
+        });
+        let storages: Vec<_> = storages.collect();
+        // After whatever else waits for the encoder.
+        let guard = device.command_encoder()?;
+        let encoder = guard.as_ref();
         encoder.set_compute_pipeline_state(&pipeline);
-        for (i, bound) in dispatch.bound.iter().enumerate() {
-            match bound {
-                Bound::Tensor(t) => {
-                    let (storage, layout) = t.storage_and_layout();
-                    let Storage::Metal(storage) = &*storage else {
+        for (i, (bound, storage)) in dispatch.bound.iter().zip(&storages).enumerate() {
+            match (bound, storage) {
+                (Bound::Bytes(bytes), _) => {
+                    encoder.set_bytes_directly(i, bytes.len(), bytes.as_ptr().cast());
+                }
+                (_, Some((storage, layout))) => {
+                    let Storage::Metal(storage) = &**storage else {
                         candle_core::bail!("{}: a tensor is elsewhere", launch.name)
                     };
-                    let offset = layout.start_offset() * t.dtype().size_in_bytes();
+                    let offset = layout.start_offset() * storage.dtype().size_in_bytes();
                     match dispatch.written >> i & 1 == 1 {
                         true => encoder.set_output_buffer(i, Some(storage.buffer()), offset),
                         false => encoder.set_input_buffer(i, Some(storage.buffer()), offset),
                     }
                 }
-                Bound::Missing => encoder.set_bytes(i, &NOTHING),
-                Bound::Bytes(bytes) => {
-                    encoder.set_bytes_directly(i, bytes.len(), bytes.as_ptr().cast());
-                }
+                _ => encoder.set_bytes(i, &NOTHING),
             }
         }
         encoder.dispatch_thread_groups(size(dispatch.grid), size((width, height, 1)));

@@ -49,16 +49,4 @@ mod tests {
             assert!(whole(text).contains("#include <metal_stdlib>"), "{name}");
         }
     }
-
-    /// The memory of a group, 32 KB, is not checked by the compiler that tests use.
-    #[test]
-    fn no_double_precision() {
-        for (name, text) in FILES {
-            let code = whole(text)
-                .lines()
-                .map(|l| l.split("//").next().unwrap_or("").to_string() + "\n")
-                .collect::<String>();
-            assert!(!code.contains("double "), "{name}");
-        }
-    }
 }

@@ -16,6 +16,12 @@ pub fn facts(device: &Device) -> Vec<(&'static str, String)> {
         let found = output("nvidia-smi", &query).unwrap_or_else(|| "not known".into());
         facts.push(("GPU, driver", found.replace('\n', "; ")));
     }
+    if let Some(why) = moa_kernels::without_kernels(device) {
+        facts.push((
+            "kernels",
+            format!("none, candle's own operations: {}", why.replace('\n', "; ")),
+        ));
+    }
     facts
 }
 

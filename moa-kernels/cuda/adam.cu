@@ -21,14 +21,14 @@ extern "C" __global__ void adam(Table<float *> values, Table<const float *> grad
 extern "C" __global__ void squares(double *sums, Table<const float *> tensors,
                                    Table<int64_t> counts) {
   __shared__ double parts[256];
-  const float *tensor = tensors.at[blockIdx.x];
+  const float *tensor = tensors.at[blockIdx.y];
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < counts.at[blockIdx.x]; i += 256)
+  for (int64_t i = threadIdx.x; i < counts.at[blockIdx.y]; i += 256)
     sum += double(tensor[i]) * tensor[i];
   parts[threadIdx.x] = sum;
   for (int step = 128; step > 0; step /= 2) {
     __syncthreads();
     if (threadIdx.x < step) parts[threadIdx.x] += parts[threadIdx.x + step];
   }
-  if (threadIdx.x == 0) sums[blockIdx.x] = parts[0];
+  if (threadIdx.x == 0) sums[blockIdx.y] = parts[0];
 }

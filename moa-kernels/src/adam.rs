@@ -2,7 +2,7 @@
 //! over each tensor, and the norms of gradients.
 
 use crate::cpu::{Real, by_float, tensor, vectorise, with_data};
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use rayon::prelude::*;
 
 /// Elements per task, about.
@@ -58,7 +58,7 @@ impl Update {
         }
     }
 
-    /// Updates tensors and their moments. On a CUDA device this happens where they are: what
+    /// Updates tensors and their moments. On a device with kernels this happens where they are: what
     /// shares their memory changes, too.
     ///
     /// # Errors
@@ -105,10 +105,18 @@ pub fn squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
         return Ok(Vec::new());
     }
     if tensors.iter().all(|t| crate::cuda::runs(t) && t.dtype() == DType::F32) {
-        return crate::cuda::adam::squares(tensors)?.to_vec1();
+        return crate::cuda::adam::squares(tensors);
     }
-    let square = |t: &&Tensor| t.to_dtype(DType::F64)?.sqr()?.sum_all();
+    let square = |t: &&Tensor| in_double(t)?.sqr()?.sum_all();
     Tensor::stack(&tensors.iter().map(square).collect::<Result<Vec<_>>>()?, 0)?.to_vec1()
+}
+
+/// With `f64`, on the CPU where the device has none.
+fn in_double(t: &Tensor) -> Result<Tensor> {
+    match t.device().is_metal() {
+        true => t.to_device(&Device::Cpu)?.to_dtype(DType::F64),
+        false => t.to_dtype(DType::F64),
+    }
 }
 
 /// The new value, first and second moment.

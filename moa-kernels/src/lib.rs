@@ -44,6 +44,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lora;
 pub mod memory;
+mod metal;
 pub mod miro;
 pub mod reference;
 pub mod residual;
@@ -59,7 +60,13 @@ pub use {cpu::simd::Once, cuda::emulate, pulp};
 
 /// True if every operation runs on a device.
 pub fn supports(device: &candle_core::Device) -> bool {
-    device.is_cpu() || device.is_cuda()
+    device.is_cpu() || device.is_cuda() || device.is_metal()
+}
+
+/// Why operations on a device are made of candle's own although there are kernels for it: they
+/// do not compile there.
+pub fn without_kernels(device: &candle_core::Device) -> Option<String> {
+    metal::refused(device)
 }
 
 thread_local! {

@@ -6,7 +6,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{kernels_run, normal, shim, tensor, values};
+use common::{kernels_run, normal, runs_sources, shim, tensor, values};
 use libtest_mimic::{Arguments, Trial};
 use moa_kernels::kronecker::{self, DropConnect, Shared, routed_kronecker};
 use moa_kernels::reference::{self, Adapter, Router, worst};
@@ -15,19 +15,26 @@ use moa_kernels::routing::{Gating, Routing, router_noise};
 use moa_kernels::selfcheck;
 
 fn main() {
-    let none = shim::compiler().is_none();
-    let trial = |name: &str, test: fn()| {
+    let tests: [(&str, fn()); 3] = [
+        ("all_operations", all_operations),
+        ("many_tokens_of_many_experts", many_tokens_of_many_experts),
+        ("random_numbers", random_numbers),
+    ];
+    let cuda = |(name, test): (&str, fn())| {
         let run = move || {
             shim::on_the_shim(|_| test());
             Ok(())
         };
-        Trial::test(name, run).with_ignored_flag(none)
+        Trial::test(format!("sources_{name}"), run).with_ignored_flag(!runs_sources("cuda"))
     };
-    let trials = vec![
-        trial("sources_all_operations", all_operations),
-        trial("sources_many_tokens_of_many_experts", many_tokens_of_many_experts),
-        trial("sources_random_numbers", random_numbers),
-    ];
+    let metal = |(name, test): (&str, fn())| {
+        let run = move || {
+            shim::on_the_metal_shim(|_| test());
+            Ok(())
+        };
+        Trial::test(format!("metal_sources_{name}"), run).with_ignored_flag(!runs_sources("metal"))
+    };
+    let trials = tests.map(cuda).into_iter().chain(tests.map(metal)).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 

@@ -1,8 +1,8 @@
 //! `adam.cu`.
 
-use super::launch::{Launch, TENSORS, Words, empty};
+use super::launch::{Launch, TENSORS, Words, empty, widest};
 use crate::adam::{Factors, Item};
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 const MODULE: (&str, &str) = ("moa-adam", super::ptx::ADAM);
 
@@ -12,7 +12,7 @@ pub fn apply(f: Factors, items: &[Item<'_>]) -> Result<()> {
         [f.beta1, f.beta2, 1.0 - f.beta1, 1.0 - f.beta2, f.decay, f.stays, f.rate, f.root];
     for items in items.chunks(TENSORS) {
         if let Some(other) = items.iter().find(|item| item.value.dtype() != DType::F32) {
-            candle_core::bail!("adam: {:?} on a CUDA device", other.value.dtype());
+            candle_core::bail!("adam: {:?} on a device", other.value.dtype());
         }
         let values = || items.iter().map(|item| item.value.as_tensor());
         let gradients = items.iter().map(|item| item.gradient.contiguous());
@@ -30,15 +30,21 @@ pub fn apply(f: Factors, items: &[Item<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The sum of squares of each tensor, `[tensors]` `f64`; all are `f32`.
-pub fn squares(tensors: &[&Tensor]) -> Result<Tensor> {
-    let sums = empty(tensors.len(), DType::F64, tensors[0])?;
+/// The sum of squares of each tensor; all are `f32`.
+pub fn squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+    // Where there are no floats of double precision, a sum is two of single.
+    let (wide, parts) = match widest(tensors[0]) {
+        DType::F64 => (DType::F64, 1),
+        other => (other, 2),
+    };
+    let sums = empty((tensors.len(), parts), wide, tensors[0])?;
     for (i, tensors) in tensors.chunks(TENSORS).enumerate() {
         let whole = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>>>()?;
         let to = sums.narrow(0, i * TENSORS, tensors.len())?;
         let launch = Launch::plain(sums.device(), MODULE, "squares")?.tensor(&to)?;
         let launch = launch.table(whole.iter())?.counts(whole.iter().map(Tensor::elem_count));
-        launch.blocks((tensors.len() as u32, 1, 1), 256)?;
+        launch.blocks((1, tensors.len() as u32, 1), 256)?;
     }
-    Ok(sums)
+    let sums = sums.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    sums.sum(1)?.to_vec1()
 }

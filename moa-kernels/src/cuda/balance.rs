@@ -1,6 +1,6 @@
 //! `balance.cu`.
 
-use super::launch::{Launch, empty};
+use super::launch::{Launch, empty, widest};
 use crate::routing::{Balance, Routing, Threshold};
 use candle_core::{DType, Result, Tensor};
 
@@ -13,17 +13,18 @@ fn choice(routing: &Routing, balance: Balance) -> usize {
     }
 }
 
-/// The loss, and its slopes by the sums over tokens, `[2 experts]` `f64`.
+/// The loss, and its slopes by the sums over tokens, `[2 experts]` of the widest floats.
 pub fn loss(scores: &Tensor, routing: &Routing, balance: Balance) -> Result<(Tensor, Tensor)> {
     let (tokens, experts) = scores.dims2()?;
-    let parts = empty((tokens, 2 * experts), DType::F64, scores)?;
+    let wide = widest(scores);
+    let parts = empty((tokens, 2 * experts), wide, scores)?;
     let launch = Launch::plain(scores.device(), MODULE, "balance_parts")?.tensor(&parts)?;
     let launch = launch.tensor(scores)?.tensor(&routing.probs)?.tensor(&routing.indices)?;
     let launch = launch.long(tokens).int(experts).int(routing.gating.top_k);
     let launch = launch.int(choice(routing, balance)).double(balance.noise_std);
     launch.threads(tokens, 1)?;
-    let sums = Tensor::ones((1, tokens), DType::F64, scores.device())?.matmul(&parts)?;
-    let (loss, slopes) = (empty((), DType::F32, scores)?, empty(2 * experts, DType::F64, scores)?);
+    let sums = Tensor::ones((1, tokens), wide, scores.device())?.matmul(&parts)?;
+    let (loss, slopes) = (empty((), DType::F32, scores)?, empty(2 * experts, wide, scores)?);
     let launch = Launch::plain(scores.device(), MODULE, "balance_loss")?.tensor(&loss)?;
     let launch = launch.tensor(&slopes)?.tensor(&sums)?.int(experts);
     launch.double(0.5 * balance.weight).single()?;

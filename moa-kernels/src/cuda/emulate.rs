@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::launch::{Arg, Launch};
+use crate::metal::bind::{self, Bound};
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,6 +14,11 @@ pub const COMPUTE_CAPABILITY: (i32, i32) = (9, 0);
 
 /// Runs kernels.
 pub trait Emulator {
+    /// True if it runs `metal/*.metal`, not `cuda/*.cu`.
+    fn metal(&self) -> bool {
+        false
+    }
+
     /// Does what the kernel does. If it is an error, the launch is one.
     ///
     /// # Errors
@@ -38,7 +44,7 @@ pub trait Emulator {
 
 /// One launch of a kernel.
 pub struct Call<'a> {
-    /// `cuda/FILE.cu` has it.
+    /// `cuda/FILE.cu` or `metal/FILE.metal` has it.
     pub file: &'a str,
     /// Its name.
     pub kernel: &'a str,
@@ -48,6 +54,8 @@ pub struct Call<'a> {
     pub threads: [u32; 3],
     /// Its arguments in order.
     pub args: Vec<Value>,
+    /// For Metal, a bit for each argument, by its place: a tensor that may be written.
+    pub written: Option<u32>,
     /// What the arguments' addresses point into.
     pub memory: Vec<&'a mut [u8]>,
 }
@@ -88,6 +96,11 @@ pub fn on() -> bool {
     EMULATOR.with_borrow(Option::is_some)
 }
 
+/// True inside [`emulated`] by an emulator for Metal.
+pub(crate) fn metal() -> bool {
+    EMULATOR.with_borrow(|emulator| emulator.as_ref().is_some_and(|e| e.metal()))
+}
+
 fn emulator() -> Result<Rc<dyn Emulator>> {
     let none = || candle_core::Error::msg("no kernels for tensors on this device");
     EMULATOR.with_borrow(Clone::clone).ok_or_else(none)
@@ -103,39 +116,71 @@ pub(super) fn empty(shape: Shape, dtype: DType, device: &Device) -> Result<Tenso
 }
 
 pub(super) fn launch(launch: Launch, (grid, block): ((u32, u32, u32), (u32, u32))) -> Result<()> {
-    let mut memory: Vec<&mut [u8]> = Vec::new();
-    let mut place = |t: &Tensor| -> Result<Place> {
-        let whole = bytes(t)?;
-        let known = memory.iter().position(|m| m.as_ptr() == whole.as_ptr());
-        let number = known.unwrap_or(memory.len());
-        if known.is_none() {
-            memory.push(whole);
-        }
-        Ok(Place { number, offset: t.layout().start_offset() * t.dtype().size_in_bytes() })
-    };
+    if metal() {
+        return bind::dispatches(&launch, grid)
+            .iter()
+            .try_for_each(|d| dispatch(&launch, d, block));
+    }
+    let mut memory = Memory(Vec::new());
     let mut args = Vec::new();
     for arg in &launch.args {
         args.push(match arg {
-            Arg::Tensor(t) => Value::Address(Some(place(t)?)),
+            Arg::Tensor(t) => Value::Address(Some(memory.place(t)?)),
             Arg::Null => Value::Address(None),
-            Arg::Table(all) => Value::Addresses(all.iter().map(&mut place).collect::<Result<_>>()?),
-            Arg::Int(v) => Value::Plain(v.to_ne_bytes().into()),
-            Arg::Long(v) => Value::Plain(v.to_ne_bytes().into()),
-            Arg::Float(v) => Value::Plain(v.to_ne_bytes().into()),
+            Arg::Table(all) => {
+                Value::Addresses(all.iter().map(|t| memory.place(t)).collect::<Result<_>>()?)
+            }
             Arg::Double(v) => Value::Plain(v.to_ne_bytes().into()),
-            Arg::Quad(v) => Value::Plain(v.0.iter().flat_map(|v| v.to_ne_bytes()).collect()),
-            Arg::Words(v) => Value::Plain(v.0.iter().flat_map(|v| v.to_ne_bytes()).collect()),
-            Arg::Counts(v) => Value::Plain(v.0.iter().flat_map(|v| v.to_ne_bytes()).collect()),
+            plain => Value::Plain(plain.bytes()),
         });
     }
-    let file = launch.module.0.trim_start_matches("moa-").replace('-', "_");
+    call(&launch, args, memory, None, (grid, block))
+}
+
+/// One launch of those that Metal makes of it.
+fn dispatch(launch: &Launch, dispatch: &bind::Dispatch<'_>, block: (u32, u32)) -> Result<()> {
+    let mut memory = Memory(Vec::new());
+    let mut args = Vec::new();
+    for bound in &dispatch.bound {
+        args.push(match bound {
+            Bound::Tensor(t) => Value::Address(Some(memory.place(t)?)),
+            Bound::Missing => Value::Address(None),
+            Bound::Bytes(bytes) => Value::Plain(bytes.clone()),
+        });
+    }
+    call(launch, args, memory, Some(dispatch.written), (dispatch.grid, block))
+}
+
+/// The memory of the tensors of a launch, each once.
+struct Memory<'a>(Vec<&'a mut [u8]>);
+
+impl Memory<'_> {
+    fn place(&mut self, t: &Tensor) -> Result<Place> {
+        let whole = bytes(t)?;
+        let known = self.0.iter().position(|m| m.as_ptr() == whole.as_ptr());
+        let number = known.unwrap_or(self.0.len());
+        if known.is_none() {
+            self.0.push(whole);
+        }
+        Ok(Place { number, offset: t.layout().start_offset() * t.dtype().size_in_bytes() })
+    }
+}
+
+fn call(
+    launch: &Launch,
+    args: Vec<Value>,
+    memory: Memory<'_>,
+    written: Option<u32>,
+    (grid, block): ((u32, u32, u32), (u32, u32)),
+) -> Result<()> {
     let call = Call {
-        file: &file,
+        file: &launch.file(),
         kernel: &launch.name,
         blocks: [grid.0, grid.1, grid.2],
         threads: [block.0, block.1, 1],
         args,
-        memory,
+        written,
+        memory: memory.0,
     };
     let wrong = |what| candle_core::Error::msg(format!("{}: {what}", launch.name));
     emulator()?.launch(call).map_err(wrong)

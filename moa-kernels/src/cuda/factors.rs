@@ -67,7 +67,7 @@ impl Factors<'_> {
 
 /// True if the kernels run where `t` is and take its type.
 pub fn run_beside(t: &Tensor) -> bool {
-    let on = t.device().is_cuda() || (t.device().is_cpu() && super::emulate::on());
+    let on = super::serves(t.device()) && !crate::metal::is(t.device());
     on && t.dtype() == DType::F32
 }
 

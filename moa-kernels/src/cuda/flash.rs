@@ -8,13 +8,20 @@ const MODULE: (&str, &str) = ("moa-flash", super::ptx::FLASH);
 const GRADS: (&str, &str) = ("moa-flash-grad", super::ptx::FLASH_GRAD);
 /// Of a head; no other.
 const HEAD_DIM: usize = 64;
-/// Queries, or keys, of a block, which has a thread for each.
-const ROWS: usize = 64;
+/// Threads of a block.
+const THREADS: u32 = 64;
 
-/// True if the kernels take `qkv`: half precision, heads of 64, tensor cores that know bf16.
+/// Queries, or keys, of a block.
+fn rows_of_block(launch: &Launch) -> usize {
+    if crate::metal::is(&launch.device) { 32 } else { 64 }
+}
+
+/// True if the kernels take `qkv`: heads of 64; on CUDA half precision, and tensor cores that
+/// know bf16.
 pub fn runs(qkv: &Tensor, sizes: Sizes) -> Result<bool> {
     let half = matches!(qkv.dtype(), DType::BF16 | DType::F16);
-    if !half || sizes.head_dim != HEAD_DIM || !super::serves(qkv.device()) {
+    let taken = half || (qkv.dtype() == DType::F32 && crate::metal::is(qkv.device()));
+    if !taken || sizes.head_dim != HEAD_DIM || !super::serves(qkv.device()) {
         return Ok(false);
     }
     super::launch::compute_capability(qkv.device()).map(|c| c >= (8, 0))
@@ -53,7 +60,7 @@ pub fn backward(
 /// A block for each part of `rows`, each head and each image.
 fn run(launch: Launch, sizes: Sizes, rows: usize) -> Result<()> {
     let Sizes { batch, tokens, queries, heads, .. } = sizes;
+    let grid = (rows.div_ceil(rows_of_block(&launch)) as u32, heads as u32, batch as u32);
     let launch = launch.int(tokens).int(queries).int(heads);
-    let grid = (rows.div_ceil(ROWS) as u32, heads as u32, batch as u32);
-    launch.float(1.0 / (HEAD_DIM as f64).sqrt()).blocks(grid, ROWS as u32)
+    launch.float(1.0 / (HEAD_DIM as f64).sqrt()).blocks(grid, THREADS)
 }

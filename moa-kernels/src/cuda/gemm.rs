@@ -6,13 +6,19 @@ use candle_core::{D, DType, Result, Shape, Tensor};
 
 /// `sum + a b`, in place; nothing else reads `sum`.
 pub fn add_product(sum: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if crate::metal::is(sum.device()) {
+        return sum + crate::metal::product(a, b)?;
+    }
     run(&sum, a, b, 1.0)?;
     Ok(sum)
 }
 
 /// The products of batches of matrices, each row of them filled up to `cols` places, of
-/// which nothing is written.
+/// which nothing is written; on Metal not filled up.
 pub fn padded(a: &Tensor, b: &Tensor, cols: usize) -> Result<Tensor> {
+    if crate::metal::is(a.device()) {
+        return crate::metal::product(a, b); // rows as they are
+    }
     let mut dims = a.dims().to_vec();
     if let Some(last) = dims.last_mut() {
         *last = cols;
@@ -32,6 +38,11 @@ pub fn in_f32(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let to = empty((a.dim(0)?, b.dim(1)?), DType::F32, a)?;
     run(&to, a, b, 0.0)?;
     Ok(to)
+}
+
+/// True if [`fill`] takes tensors like this one.
+pub fn fills(t: &Tensor) -> bool {
+    super::runs(t) && !crate::metal::is(t.device())
 }
 
 /// A new tensor of the type of `like` for [`fill`] to write.

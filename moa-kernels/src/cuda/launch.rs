@@ -12,14 +12,14 @@ const WARPS: u32 = 4;
 
 /// A kernel about to be launched; arguments are added in the order of its parameters.
 pub struct Launch {
-    device: Device,
+    pub(super) device: Device,
     pub(super) module: (&'static str, &'static str),
-    pub(super) name: String,
-    pub(super) args: Vec<Arg>,
+    pub(crate) name: String,
+    pub(crate) args: Vec<Arg>,
 }
 
 /// An argument of a kernel.
-pub(super) enum Arg {
+pub(crate) enum Arg {
     Tensor(Tensor),
     Null,
     Int(i32),
@@ -32,18 +32,38 @@ pub(super) enum Arg {
     Counts(Counts),
 }
 
+impl Arg {
+    /// Of a number, or a structure of numbers; one of double precision as two of single, as
+    /// Metal has it. None of tensors.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Arg::Tensor(_) | Arg::Null | Arg::Table(_) => Vec::new(),
+            Arg::Int(v) => v.to_ne_bytes().into(),
+            Arg::Long(v) => v.to_ne_bytes().into(),
+            Arg::Float(v) => v.to_ne_bytes().into(),
+            Arg::Double(v) => {
+                let (high, low) = (*v as f32, (v - f64::from(*v as f32)) as f32);
+                [high, low].iter().flat_map(|v| v.to_ne_bytes()).collect()
+            }
+            Arg::Quad(v) => v.0.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+            Arg::Words(v) => v.0.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+            Arg::Counts(v) => v.0.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+        }
+    }
+}
+
 /// Tensors of one launch that takes many.
 pub const TENSORS: usize = 24;
 
 /// As many numbers.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Counts(pub [i64; TENSORS]);
+pub(crate) struct Counts(pub [i64; TENSORS]);
 
 /// A structure of four 32-bit numbers.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Quad(pub [u32; 4]);
+pub(crate) struct Quad(pub [u32; 4]);
 
 /// A structure of eight 32-bit numbers, some of them halves of one of 64 bits.
 #[derive(Clone, Copy)]
@@ -56,7 +76,7 @@ fn suffix(dtype: DType) -> Result<&'static str> {
         DType::F32 => Ok("_f32"),
         DType::F16 => Ok("_f16"),
         DType::BF16 => Ok("_bf16"),
-        other => candle_core::bail!("no CUDA kernel takes {other:?}"),
+        other => candle_core::bail!("no kernel takes {other:?}"),
     }
 }
 
@@ -66,11 +86,18 @@ pub fn empty(shape: impl Into<Shape>, dtype: DType, like: &Tensor) -> Result<Ten
     match like.device() {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => driver::empty(shape, dtype, device),
+        #[cfg(feature = "metal")]
+        Device::Metal(device) => crate::metal::driver::empty(shape, dtype, device),
         device => emulate::empty(shape, dtype, device),
     }
 }
 
-/// Of a CUDA device, as `(major, minor)`.
+/// The widest floats of the device of `like`.
+pub fn widest(like: &Tensor) -> DType {
+    if crate::metal::is(like.device()) { DType::F32 } else { DType::F64 }
+}
+
+/// Of a CUDA device, as `(major, minor)`; what is not one is as able as the newest.
 pub fn compute_capability(device: &Device) -> Result<(i32, i32)> {
     match device {
         #[cfg(feature = "cuda")]
@@ -98,6 +125,11 @@ impl Launch {
         dtype: DType,
     ) -> Result<Self> {
         Self::plain(device, module, format!("{name}{}", suffix(dtype)?))
+    }
+
+    /// The file that the kernel is in, without its ending.
+    pub(crate) fn file(&self) -> String {
+        self.module.0.trim_start_matches("moa-").replace('-', "_")
     }
 
     fn add(mut self, arg: Arg) -> Self {
@@ -237,6 +269,8 @@ impl Launch {
         match self.device.clone() {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => driver::launch(&device, self, at),
+            #[cfg(feature = "metal")]
+            Device::Metal(device) => crate::metal::driver::launch(&device, &self, at),
             _ => emulate::launch(self, at),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Each module launches the kernels of one file on tensors and returns new tensors that no
 //! graph sees; [`crate::device`] makes operations of them. Without the feature `cuda` only
-//! an [`emulate::Emulator`] can launch them.
+//! an [`emulate::Emulator`] can launch them. The same launches serve [`crate::metal`].
 
 pub mod activation;
 pub mod adam;
@@ -19,7 +19,7 @@ pub mod factors;
 pub mod flash;
 pub mod gemm;
 pub mod kronecker;
-mod launch;
+pub(crate) mod launch;
 pub mod layer_norm;
 pub mod lora;
 pub mod residual;
@@ -35,9 +35,10 @@ mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 }
 
-/// True if the kernels run on a device: a CUDA device, or the CPU with an emulator.
+/// True if the kernels run on a device: a CUDA device, one of Metal that compiles them, or the
+/// CPU with an emulator.
 pub fn serves(device: &Device) -> bool {
-    device.is_cuda() || (device.is_cpu() && emulate::on())
+    device.is_cuda() || (device.is_cpu() && emulate::on()) || crate::metal::serves(device)
 }
 
 /// True if the kernels take a tensor: on such a device and not `f64`.

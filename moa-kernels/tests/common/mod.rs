@@ -3,9 +3,10 @@
 //! computed for what is frozen, the same bits on any number of threads.
 //!
 //! It runs on the CPU, on the CPU with the operations of other devices, on the CPU with the
-//! sources of CUDA's kernels if there is a compiler of C++, and on the device that
-//! `MOA_TEST_DEVICE` names (`cuda`), where one that does not answer is a failure. With
-//! `MOA_TEST_WAY=sources` only the kernels' sources are run.
+//! sources of CUDA's and of Metal's kernels if there is a compiler of C++, and on the device that
+//! `MOA_TEST_DEVICE` names (`cuda`, `metal`), where one that does not answer is a failure. With
+//! `MOA_TEST_WAY=sources` only the kernels' sources are run, with `sources-cuda` and
+//! `sources-metal` those of one kind.
 #![allow(dead_code, unsafe_code, clippy::unwrap_used)]
 
 pub mod shim;
@@ -36,6 +37,13 @@ pub fn kernels_run() -> bool {
     !device().is_cpu() || moa_kernels::emulate::on()
 }
 
+/// True if the kernels of `cuda` or `metal` are run from their sources.
+pub fn runs_sources(language: &str) -> bool {
+    let only = std::env::var("MOA_TEST_WAY").unwrap_or_default();
+    let other = only.strip_prefix("sources-").is_some_and(|only| only != language);
+    shim::compiler().is_some() && !other
+}
+
 /// Calls `f` in every way that operations can be run, with its name.
 pub fn every_way(f: impl Fn(&str)) {
     let only = std::env::var("MOA_TEST_WAY").unwrap_or_default();
@@ -43,8 +51,11 @@ pub fn every_way(f: impl Fn(&str)) {
         f("cpu");
         moa_kernels::as_on_a_device(|| f("tensors"));
     }
-    if shim::compiler().is_some() {
+    if runs_sources("cuda") {
         shim::on_the_shim(|_| f("sources"));
+    }
+    if runs_sources("metal") {
+        shim::on_the_metal_shim(|_| f("metal sources"));
     }
     let name = std::env::var("MOA_TEST_DEVICE").unwrap_or_default();
     let name = if only.is_empty() { name } else { String::new() };
@@ -65,6 +76,7 @@ pub fn tensor(values: &[f64], shape: &[usize], dtype: DType) -> Tensor {
 }
 
 pub fn values(t: &Tensor) -> Vec<f64> {
+    let t = t.to_device(&Device::Cpu).unwrap();
     t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
@@ -101,7 +113,7 @@ fn check_here(
     let from_sources = moa_kernels::emulate::on();
     for (dtype, value_tol, grad_tol) in PRECISE.into_iter().chain(HALF.into_iter().filter(|_| half))
     {
-        if from_sources && dtype == DType::F64 {
+        if (from_sources || device().is_metal()) && dtype == DType::F64 {
             continue; // no kernel takes it
         }
         let vars: Vec<Var> =

@@ -67,7 +67,7 @@ impl Order {
 
     /// Ordered rows `[pairs, in]`, each times the matrix of its expert, `[experts, in, out]`.
     pub fn times(&self, rows: &Tensor, matrices: &Tensor) -> Result<Tensor> {
-        if crate::cuda::runs(rows) {
+        if crate::cuda::gemm::fills(rows) {
             let to = crate::cuda::gemm::room((rows.dim(0)?, matrices.dim(2)?), rows)?;
             for (e, first, n) in self.spans() {
                 let (part, rows) = (to.narrow(0, first, n)?, rows.narrow(0, first, n)?);
@@ -83,7 +83,7 @@ impl Order {
     /// For each expert, `a^T b` over its ordered rows, `[experts, in, out]`.
     pub fn outer(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (width, out) = (a.dim(1)?, b.dim(1)?);
-        if crate::cuda::runs(a) && self.spans().all(|(_, _, n)| n > 0) {
+        if crate::cuda::gemm::fills(a) && self.spans().all(|(_, _, n)| n > 0) {
             let to = crate::cuda::gemm::room((self.firsts.len() - 1, width, out), a)?;
             for (e, first, n) in self.spans() {
                 let (a, b) = (a.narrow(0, first, n)?, b.narrow(0, first, n)?);

@@ -63,7 +63,7 @@ fn own<'a>(layer: &Layer<'a>) -> impl Iterator<Item = (&'a Tensor, Role)> {
 /// True if the kernels take all of it; what does not fit together is left to the operations
 /// that say so.
 pub fn takes(x: &Tensor, router: Option<&Router>, layer: Option<&Layer<'_>>) -> bool {
-    let fused = x.device().is_cuda() || (x.device().is_cpu() && crate::emulate::on());
+    let fused = !crate::metal::is(x.device()) && crate::cuda::serves(x.device());
     if !fused || !crate::cuda::runs(x) || x.elem_count() == 0 {
         return false;
     }

@@ -3,10 +3,10 @@
 //! | variable | |
 //! |---|---|
 //! | `CXX` | the compiler of C++, else `c++`, `g++` or `clang++` |
-//! | `MOA_KERNEL_SOURCES` | a folder with other sources than those of this crate |
+//! | `MOA_KERNEL_SOURCES` | a folder with other `cuda` and `metal` than those of this crate |
 //! | `MOA_SHIM_THREADS` | anything: threads of a block are real ones, watched by ThreadSanitizer |
 
-use super::Launch;
+use super::{Kernels, Launch, Written};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,16 +30,22 @@ pub fn compiler() -> Option<&'static str> {
     FOUND.get_or_init(|| names().into_iter().find(runs)).as_deref()
 }
 
-type Slot = Arc<OnceLock<Result<Launch, String>>>;
+type Slot = Arc<OnceLock<Result<Kernels, String>>>;
 
-/// The kernels of `FILE.cu`.
-pub fn library(file: &str) -> Result<Launch, String> {
+/// The two languages: their folder, the ending of a file, and the header that stands for them.
+pub struct Language(&'static str, &'static str, &'static str);
+pub const CUDA: Language = Language("cuda", "cu", "#include \"cuda.h\"\n#include \"kernels.h\"");
+pub const METAL: Language = Language("metal", "metal", "#include \"metal.h\"");
+
+/// The kernels of a file.
+pub fn library(file: &str, language: &Language) -> Result<Kernels, String> {
     static ALL: Mutex<Option<HashMap<String, Slot>>> = Mutex::new(None);
+    let file = format!("{file}.{}", language.1);
     let slot = {
         let mut all = ALL.lock().unwrap_or_else(|e| e.into_inner());
-        all.get_or_insert_default().entry(file.into()).or_default().clone()
+        all.get_or_insert_default().entry(file.clone()).or_default().clone()
     };
-    slot.get_or_init(|| load(&compile(file)?)).clone()
+    slot.get_or_init(|| load(&compile(&file, language)?)).clone()
 }
 
 /// True if threads of a block are real ones.
@@ -47,21 +53,23 @@ pub fn real_threads() -> bool {
     std::env::var_os("MOA_SHIM_THREADS").is_some()
 }
 
-fn sources() -> PathBuf {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
-    std::env::var("MOA_KERNEL_SOURCES").map_or_else(|_| own(), PathBuf::from)
+fn sources(language: &Language) -> PathBuf {
+    let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let all = std::env::var("MOA_KERNEL_SOURCES").map_or_else(|_| own(), PathBuf::from);
+    all.join(language.0)
 }
 
 fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// A library of the kernels of `FILE.cu`, made before or now.
-fn compile(file: &str) -> Result<PathBuf, String> {
-    let (sources, shim) = (sources(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim"));
+/// A library of the kernels of a file, made before or now.
+fn compile(file: &str, language: &Language) -> Result<PathBuf, String> {
+    let (sources, shim) =
+        (sources(language), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim"));
     let compiler = compiler().ok_or("no compiler of C++")?;
     let flags = if real_threads() { [FLAGS, THREADS].concat() } else { FLAGS.to_vec() };
-    let source = read(&sources.join(format!("{file}.cu")))?;
+    let source = read(&sources.join(file))?;
     let mut hash = DefaultHasher::new();
     (compiler, &flags, &source).hash(&mut hash);
     for folder in [&sources, &shim] {
@@ -85,7 +93,7 @@ fn compile(file: &str) -> Result<PathBuf, String> {
     let write = |path: &Path, text: &str| {
         std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
     };
-    write(&unit, &around(file, &source))?;
+    write(&unit, &around(file, &source, language))?;
     let out = Command::new(compiler)
         .args(&flags)
         .arg("-I")
@@ -98,18 +106,18 @@ fn compile(file: &str) -> Result<PathBuf, String> {
         .output()
         .map_err(|e| format!("{compiler}: {e}"))?;
     if !out.status.success() {
-        return Err(format!("{compiler} on {file}.cu:\n{}", String::from_utf8_lossy(&out.stderr)));
+        return Err(format!("{compiler} on {file}:\n{}", String::from_utf8_lossy(&out.stderr)));
     }
     std::fs::rename(&part, &library).map_err(|e| format!("{}: {e}", library.display()))?;
     Ok(library)
 }
 
 /// The source and a list of its kernels. What it defines stays its own.
-fn around(file: &str, source: &str) -> String {
+fn around(file: &str, source: &str, language: &Language) -> String {
     let kernels: Vec<_> = kernels(source).iter().map(|k| format!("KERNEL({k})")).collect();
     format!(
-        "#include \"cuda.h\"\n#include \"kernels.h\"\nnamespace {{\n#include \"{file}.cu\"\n}}\n\
-         KERNELS({})\n",
+        "{}\nnamespace {{\n#include \"{file}\"\n}}\nKERNELS({})\n",
+        language.2,
         kernels.join(", ")
     )
 }
@@ -124,16 +132,17 @@ fn kernels(source: &str) -> Vec<String> {
     };
     let mut found = Vec::new();
     for line in source.lines() {
-        for (macro_, suffixes) in [("INSTANCES(", &all[..]), ("HALF(", &halves[..])] {
+        let macros = [("INSTANCES(", &all[..]), ("HALF(", &halves[..]), ("TYPES(", &all[..3])];
+        for (macro_, suffixes) in macros {
             if let Some(rest) = line.strip_prefix(macro_) {
                 found.extend(suffixes.iter().map(|s| format!("{}{s}", name(rest))));
             }
         }
-        if let Some((kernel, rest)) =
-            line.strip_prefix("INSTANCE(").and_then(|rest| rest.split_once(','))
-        {
+        let one = line.strip_prefix("INSTANCE(").or(line.strip_prefix("INSTANCE_BF16("));
+        if let Some((kernel, rest)) = one.and_then(|rest| rest.split_once(',')) {
             found.push(kernel.to_string() + &name(rest));
         }
+        found.extend(line.strip_prefix("kernel void ").map(name));
     }
     for rest in source.split("extern \"C\" __global__ void").skip(1) {
         let rest = rest.trim_start();
@@ -146,20 +155,25 @@ fn kernels(source: &str) -> Vec<String> {
     found
 }
 
-fn load(path: &Path) -> Result<Launch, String> {
-    let name = CString::new(path.to_string_lossy().as_bytes()).map_err(|e| e.to_string())?;
+fn load(path: &Path) -> Result<Kernels, String> {
+    let file = CString::new(path.to_string_lossy().as_bytes()).map_err(|e| e.to_string())?;
     // SAFETY: a library that was made here and stays loaded.
-    let launch = unsafe {
-        let library = libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
-        match library.is_null() {
-            true => std::ptr::null_mut(),
-            false => libc::dlsym(library, c"launch".as_ptr()),
-        }
+    let library = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    let find = |name: &CStr| match library.is_null() {
+        true => std::ptr::null_mut(),
+        // SAFETY: the library is there.
+        false => unsafe { libc::dlsym(library, name.as_ptr()) },
     };
-    if launch.is_null() {
+    let (launch, written) = (find(c"launch"), find(c"written"));
+    if launch.is_null() || written.is_null() {
         // SAFETY: the message of what has just failed.
         return Err(unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned());
     }
-    // SAFETY: the function has this type.
-    Ok(unsafe { std::mem::transmute::<*mut libc::c_void, Launch>(launch) })
+    // SAFETY: the functions have these types.
+    Ok(unsafe {
+        Kernels {
+            launch: std::mem::transmute::<*mut libc::c_void, Launch>(launch),
+            written: std::mem::transmute::<*mut libc::c_void, Written>(written),
+        }
+    })
 }

@@ -1,5 +1,5 @@
-//! The kernels' own sources, `cuda/*.cu`, compiled for the CPU by a compiler of C++ and run with
-//! the headers in `tests/shim`, which stand for CUDA.
+//! The kernels' own sources, `cuda/*.cu` and `metal/*.metal`, compiled for the CPU by a compiler of
+//! C++ and run with the headers in `tests/shim`, which stand for CUDA and Metal.
 //!
 //! Every launch is run three times, its threads and blocks in another order each time: a
 //! barrier that is missing lets some thread read too early or write too early in one of them.
@@ -34,9 +34,24 @@ type Launch = unsafe extern "C" fn(
     c_uint,
 ) -> *const c_char;
 
+/// `written` there: which arguments of a kernel are addresses of something to write.
+type Written = unsafe extern "C" fn(*const c_char) -> c_uint;
+
+/// Those of a file.
+#[derive(Clone, Copy)]
+struct Kernels {
+    launch: Launch,
+    written: Written,
+}
+
+/// What kernels get for a tensor that is missing, if they have to be told so by other means:
+/// nothing can be read there.
+const NOWHERE: u64 = 16;
+
 /// Runs kernels, and counts what it is asked for.
 #[derive(Default)]
 pub struct Shim {
+    metal: bool,
     launches: RefCell<BTreeMap<String, usize>>,
     /// Told before and after the shim itself uses tensors, with true and false.
     pub works: Cell<Option<fn(bool)>>,
@@ -63,14 +78,34 @@ impl Shim {
 
 /// Calls `f` with kernels run from their sources.
 pub fn on_the_shim<R>(f: impl FnOnce(&Shim) -> R) -> R {
-    let shim = Rc::new(Shim::default());
+    on(Shim::default(), f)
+}
+
+/// The same with those of Metal.
+pub fn on_the_metal_shim<R>(f: impl FnOnce(&Shim) -> R) -> R {
+    on(Shim { metal: true, ..Shim::default() }, f)
+}
+
+fn on<R>(shim: Shim, f: impl FnOnce(&Shim) -> R) -> R {
+    let shim = Rc::new(shim);
     moa_kernels::emulate::emulated(shim.clone(), || f(&shim))
 }
 
 impl Emulator for Shim {
+    fn metal(&self) -> bool {
+        self.metal
+    }
+
     fn launch(&self, call: Call<'_>) -> std::result::Result<(), String> {
         self.count(call.kernel);
-        let launch = build::library(call.file)?;
+        let language = if self.metal { build::METAL } else { build::CUDA };
+        let Kernels { launch, written } = build::library(call.file, &language)?;
+        let name = CString::new(call.kernel).map_err(|e| e.to_string())?;
+        // SAFETY: the library is loaded.
+        let written = unsafe { written(name.as_ptr()) };
+        if call.written.is_some_and(|told| told != written) {
+            return Err(format!("writes arguments {written:b}, not {:b}", call.written.unwrap()));
+        }
         let mut results: Vec<(&str, Vec<Guarded>)> = Vec::new();
         // Real threads have no order.
         let orders = if build::real_threads() { 1 } else { ORDERS.len() };
@@ -117,7 +152,10 @@ fn run(
     let mut values: Vec<Vec<u64>> = Vec::new();
     for arg in &call.args {
         values.push(match arg {
-            Value::Address(place) => vec![place.as_ref().map_or(0, &mut at)],
+            Value::Address(place) => {
+                let missing = if call.written.is_some() { NOWHERE } else { 0 };
+                vec![place.as_ref().map_or(missing, &mut at)]
+            }
             Value::Addresses(places) => {
                 let mut table: Vec<u64> = places.iter().map(&mut at).collect();
                 table.resize(TABLE, 0);

@@ -80,7 +80,8 @@ impl Objective {
         for ((images, labels), choices) in self.batches.iter().zip(&self.choices) {
             let pass = Pass::eval().choosing(choices);
             let logits = self.model.logits(images, &pass)?.context("the model has no head")?;
-            let ce = cross_entropy(&logits, labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            let ce = cross_entropy(&logits, labels)?.to_device(&Device::Cpu)?;
+            let ce = ce.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             sum += ce * labels.len() as f64;
         }
         Ok(sum / self.images() as f64)
@@ -127,6 +128,6 @@ impl Objective {
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {
-    let flat = tensor.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.flatten_all()?;
+    let flat = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
     Ok(flat.to_vec1()?)
 }

@@ -90,7 +90,10 @@ impl Router {
         let (scores, shared) = match self {
             Self::Linear { weight } => {
                 let (scores, shared) = project(x, weight, None, downs)?;
-                (scores.reshape(((), weight.dim(0)?))?, shared)
+                let scores = scores.reshape(((), weight.dim(0)?))?;
+                // As the cosine router's, whatever the type of the tokens.
+                let half = matches!(scores.dtype(), DType::F16 | DType::BF16);
+                (if half { scores.to_dtype(DType::F32)? } else { scores }, shared)
             }
             Self::Cosine { weight, bias, sim, temperature } => {
                 let (z, shared) = project(x, weight, bias.as_ref(), downs)?;

@@ -282,7 +282,8 @@ fn balance_loss_and_its_gradients() {
             |t| {
                 let apart = balance_loss(&case.routing(t)?, balance)?;
                 let routing = case.router(t).route(&t[0], &case.choice())?;
-                (apart + balance_loss(&routing, balance)?)? * 0.5
+                let whole = balance_loss(&routing, balance)?;
+                (apart.to_dtype(whole.dtype())? + whole)? * 0.5
             },
             |v| {
                 let rest = all[case.router_args()..].iter().map(|a| a.0.clone());

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace shim {
@@ -50,6 +51,7 @@ struct Thread {
   bool done;
   std::vector<Copy> started;
   std::vector<size_t> groups; // how many copies each group has that is not there yet
+  std::vector<std::pair<float *, float>> stores; // of matrices, that are not there yet
 };
 
 struct Block {
@@ -140,7 +142,7 @@ inline void begin(Block &block, unsigned number, Index blocks, Index threads) {
     t.threads = threads, t.blocks = blocks;
     t.lane = i % WARP, t.warp = i / WARP, t.exchanges = 0;
     t.of = &block, t.waits_at = nullptr, t.done = false;
-    t.started.clear(), t.groups.clear();
+    t.started.clear(), t.groups.clear(), t.stores.clear();
   }
 }
 

@@ -59,8 +59,21 @@ using std::sin;
 using std::sqrt;
 
 enum mem_flags { mem_device = 1, mem_threadgroup = 2 };
-#define threadgroup_barrier(...) shim::sync_block(__LINE__)
-#define simdgroup_barrier(...) shim::exchange(0, __LINE__)
+#define threadgroup_barrier(...) (shim::end_stores(), shim::sync_block(__LINE__))
+#define simdgroup_barrier(...) (shim::end_stores(), shim::exchange(0, __LINE__))
+
+namespace shim {
+// Matrices are there for others only after a barrier, whatever their SIMD group does together
+// before: with copies that end late so do these.
+inline void end_stores() {
+  for (const auto &[to, v] : self().stores) *to = v;
+  self().stores.clear();
+}
+inline void store(float *to, float v) {
+  if (copies_end_late()) self().stores.push_back({to, v});
+  else *to = v;
+}
+} // namespace shim
 
 // All lanes take part in every exchange of ours.
 template <class T> T simd_shuffle(T own, ushort lane) {
@@ -93,9 +106,9 @@ void simdgroup_load(simdgroup_matrix<T, 8, 8> &to, const T *from, ulong row, ulo
   int r = shim::self().lane / 4, c = shim::self().lane % 4 * 2;
   for (int i = 0; i < 2; i++) to.at[i] = transposed ? from[(c + i) * row + r] : from[r * row + c + i];
 }
-template <class T> void simdgroup_store(const simdgroup_matrix<T, 8, 8> &from, T *to, ulong row) {
+inline void simdgroup_store(const simdgroup_matrix<float, 8, 8> &from, float *to, ulong row) {
   int r = shim::self().lane / 4, c = shim::self().lane % 4 * 2;
-  for (int i = 0; i < 2; i++) to[r * row + c + i] = from.at[i];
+  for (int i = 0; i < 2; i++) shim::store(&to[r * row + c + i], from.at[i]);
 }
 // to = a b + c
 template <class A>

@@ -159,17 +159,12 @@ fn method(args: &Args) -> Result<Method> {
     Ok(layers.resolve()?.0.method)
 }
 
-/// The name of the model, and timm's.
-fn names(model: Model) -> (&'static str, &'static str) {
-    match model {
-        Model::Tiny => ("vit-tiny-16-augreg", "vit_tiny_patch16_224"),
-        Model::Base => ("vit-b-16-augreg2", "vit_base_patch16_224"),
-    }
-}
-
 /// Writes a random backbone to `dir`.
 fn write_backbone(model: Model, dir: &Path) -> Result<()> {
-    let (name, architecture) = names(model);
+    let (name, architecture) = match model {
+        Model::Tiny => ("vit-tiny-16-augreg", "vit_tiny_patch16_224"),
+        Model::Base => ("vit-b-16-augreg2", "vit_base_patch16_224"),
+    };
     let vit = registry::find(name)?.vit;
     let config = json!({
         "architecture": architecture,

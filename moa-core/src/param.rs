@@ -24,8 +24,8 @@ impl Param {
         }
     }
 
-    /// The tensor as it is now, for good.
-    pub(crate) fn frozen(&self) -> Result<Self> {
+    /// The tensor as it is now, frozen.
+    pub(crate) fn pretrained(&self) -> Result<Self> {
         Ok(match self {
             Param::Frozen(tensor) => Param::Frozen(tensor.clone()),
             Param::Trainable(var) => Param::Frozen(var.as_detached_tensor().copy()?),

@@ -70,6 +70,17 @@ __device__ inline float warp_max(float v) {
   return v;
 }
 
+// The sum of `v` over a block of THREADS, for all of them, always in the same order.
+template <int THREADS> __device__ inline float block_sum(float v) {
+  __shared__ float parts[THREADS / 32];
+  v = warp_sum(v);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+  __syncthreads();
+  float sum = 0;
+  for (int warp = 0; warp < THREADS / 32; warp++) sum += parts[warp];
+  return sum;
+}
+
 // The row of a kernel that gives each warp one, with blocks of (32, warps) threads.
 __device__ inline int64_t warp_row() { return int64_t(blockIdx.x) * blockDim.y + threadIdx.y; }
 

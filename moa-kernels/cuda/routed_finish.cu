@@ -3,17 +3,6 @@
 
 constexpr int MANY = 4 * THREADS; // threads of a block: sums over planes take long
 
-// The sum of `v` over a block, for all of its threads, always in the same order.
-__device__ inline float block_sum(float v) {
-  __shared__ float parts[MANY / 32];
-  v = warp_sum(v);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
-  __syncthreads();
-  float sum = 0;
-  for (int warp = 0; warp < MANY / 32; warp++) sum += parts[warp];
-  return sum;
-}
-
 // Sums of all planes' columns from `first` on: calls f(i, sum) for each of `p`, the same thread
 // for the same column each time.
 template <class F>
@@ -55,7 +44,7 @@ __device__ inline void router(float *dsim, float *dbias, float *dtemperature, co
   if (e == s.experts)
     for (int plane = threadIdx.x; plane < count; plane += MANY)
       along += planes[plane * stride + stride - 1];
-  along = block_sum(along);
+  along = block_sum<MANY>(along);
   if (e == s.experts) {
     if (threadIdx.x == 0) *dtemperature = *temperature <= limit ? along : 0.0f;
     return;

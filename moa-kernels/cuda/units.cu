@@ -4,17 +4,6 @@
 constexpr int THREADS = 256;             // of a block
 __device__ constexpr float EPS = 1e-12f; // shortest length that a vector is divided by
 
-// The sum of `v` over a block, for all of its threads, always in the same order.
-__device__ inline float block_sum(float v) {
-  __shared__ float parts[THREADS / 32];
-  v = warp_sum(v);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
-  __syncthreads();
-  float sum = 0;
-  for (int warp = 0; warp < THREADS / 32; warp++) sum += parts[warp];
-  return sum;
-}
-
 // Unit vectors [experts, p] and lengths of the columns of `sim` [p, experts]; the scale.
 extern "C" __global__ void units(float *units, float *lengths, float *scale, const float *sim,
                                  const float *temperature, int p, int experts, float limit) {
@@ -24,7 +13,7 @@ extern "C" __global__ void units(float *units, float *lengths, float *scale, con
     float v = sim[i * experts + e];
     square += v * v;
   }
-  float length = sqrtf(block_sum(square)), inverse = 1.0f / fmaxf(length, EPS);
+  float length = sqrtf(block_sum<THREADS>(square)), inverse = 1.0f / fmaxf(length, EPS);
   for (int i = threadIdx.x; i < p; i += THREADS)
     units[e * p + i] = sim[i * experts + e] * inverse;
   if (threadIdx.x > 0) return;
@@ -43,14 +32,14 @@ __device__ inline void units_grad(float *dsim, float *dtemperature, const T *du,
   if (e == experts) {
     float sum = 0;
     for (int64_t i = threadIdx.x; i < entries; i += THREADS) sum += grad[i] * scores[i];
-    sum = block_sum(sum);
+    sum = block_sum<THREADS>(sum);
     if (threadIdx.x == 0) *dtemperature = *temperature <= limit ? sum : 0.0f;
     return;
   }
   float along = 0;
   for (int i = threadIdx.x; i < p; i += THREADS)
     along += units[e * p + i] * to_float(du[i * experts + e]);
-  along = block_sum(along);
+  along = block_sum<THREADS>(along);
   // A vector shorter than EPS is divided by a constant: its length does not matter.
   float length = lengths[e], inverse = 1.0f / fmaxf(length, EPS);
   if (length <= EPS) along = 0;

@@ -71,8 +71,8 @@ impl Update {
             }
         }
         let factors = self.factors();
-        if items.first().is_some_and(|item| crate::cuda::runs(item.value)) {
-            return crate::cuda::adam::apply(factors, items);
+        if items.first().is_some_and(|item| crate::kernels::runs(item.value)) {
+            return crate::kernels::adam::apply(factors, items);
         }
         for item in items {
             let value = item.value.as_detached_tensor();
@@ -104,8 +104,8 @@ pub fn squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     if tensors.is_empty() {
         return Ok(Vec::new());
     }
-    if tensors.iter().all(|t| crate::cuda::runs(t) && t.dtype() == DType::F32) {
-        return crate::cuda::adam::squares(tensors);
+    if tensors.iter().all(|t| crate::kernels::runs(t) && t.dtype() == DType::F32) {
+        return crate::kernels::adam::squares(tensors);
     }
     let square = |t: &&Tensor| in_double(t)?.sqr()?.sum_all();
     Tensor::stack(&tensors.iter().map(square).collect::<Result<Vec<_>>>()?, 0)?.to_vec1()

@@ -34,11 +34,13 @@ pub mod adam;
 pub mod attention;
 mod cpu;
 pub mod cross_entropy;
+#[cfg(feature = "cuda")]
 mod cuda;
 mod device;
 pub mod dropout;
 pub mod frozen;
 mod graph;
+mod kernels;
 pub mod kronecker;
 pub mod layer_norm;
 pub mod linear;
@@ -56,7 +58,7 @@ pub mod selfcheck;
 
 pub use graph::Tape;
 #[doc(hidden)]
-pub use {cpu::simd::Once, cuda::emulate, pulp};
+pub use {cpu::simd::Once, kernels::emulate, pulp};
 
 /// True if every operation runs on a device.
 pub fn supports(device: &candle_core::Device) -> bool {

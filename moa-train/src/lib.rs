@@ -30,6 +30,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod fit;
+mod host;
 pub mod miro;
 pub mod optim;
 pub mod protocol;

@@ -106,8 +106,8 @@ impl Linear {
 
     /// The layer without its adapter, frozen as it is now.
     pub(crate) fn pretrained(&self) -> Result<Self> {
-        let bias = self.bias.as_ref().map(Param::frozen).transpose()?;
-        Ok(Self { id: self.id.clone(), weight: self.weight.frozen()?, bias, adapter: None })
+        let bias = self.bias.as_ref().map(Param::pretrained).transpose()?;
+        Ok(Self { id: self.id.clone(), weight: self.weight.pretrained()?, bias, adapter: None })
     }
 
     /// What [`moa_kernels::frozen`] takes, if there is no adapter and nothing of the

@@ -77,7 +77,7 @@ impl Block {
 
     /// The block without adapters, frozen as it is now.
     pub(super) fn pretrained(&self) -> Result<Self> {
-        let scale = |ls: &Option<Param>| ls.as_ref().map(Param::frozen).transpose();
+        let scale = |ls: &Option<Param>| ls.as_ref().map(Param::pretrained).transpose();
         Ok(Self {
             norm1: self.norm1.pretrained()?,
             qkv: self.qkv.pretrained()?,

@@ -51,12 +51,12 @@ impl Embed {
 
     /// The same, frozen as it is now.
     pub(super) fn pretrained(&self) -> Result<Self> {
-        let frozen = |param: &Option<Param>| param.as_ref().map(Param::frozen).transpose();
+        let frozen = |param: &Option<Param>| param.as_ref().map(Param::pretrained).transpose();
         Ok(Self {
-            proj: (self.proj.0.frozen()?, frozen(&self.proj.1)?),
-            cls_token: self.cls_token.frozen()?,
+            proj: (self.proj.0.pretrained()?, frozen(&self.proj.1)?),
+            cls_token: self.cls_token.pretrained()?,
             reg_token: frozen(&self.reg_token)?,
-            pos_embed: self.pos_embed.frozen()?,
+            pos_embed: self.pos_embed.pretrained()?,
             ..*self
         })
     }

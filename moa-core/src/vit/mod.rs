@@ -42,7 +42,7 @@ impl LayerNorm {
 
     /// The same, frozen as it is now.
     fn pretrained(&self) -> Result<Self> {
-        let (weight, bias) = (self.weight.frozen()?, self.bias.frozen()?);
+        let (weight, bias) = (self.weight.pretrained()?, self.bias.pretrained()?);
         Ok(Self { weight, bias, eps: self.eps })
     }
 

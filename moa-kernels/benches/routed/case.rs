@@ -1,9 +1,10 @@
 //! One case that another program made: `bench/compare_routed.py` compares results and times.
 
-use super::layer::{Layer, Router, Work};
+use super::layer::{Layer, Work};
 use candle_core::{DType, Device, Result, Tensor, Var, safetensors};
 use moa_kernels::Tape;
 use moa_kernels::lora::Expert;
+use moa_kernels::router::Router;
 use std::collections::HashMap;
 
 /// Seconds of measuring.
@@ -23,23 +24,23 @@ pub fn run(file: &str, device: &str, dtype: &str) -> Result<()> {
         Some(tensor) => tensor.to_device(&device),
         None => candle_core::bail!("{file}: no {name}"),
     };
-    let var = |name: &str| Var::from_tensor(&get(name)?);
+    let var =
+        |name: &str| -> Result<Tensor> { Ok(Var::from_tensor(&get(name)?)?.as_tensor().clone()) };
     let mut experts = Vec::new();
     while tensors.contains_key(&format!("down.{}", experts.len())) {
         let (down, up) = (format!("down.{}", experts.len()), format!("up.{}", experts.len()));
-        let (down, up) = (var(&down)?, var(&up)?);
-        experts.push(Expert { down: down.as_tensor().clone(), up: up.as_tensor().clone() });
+        experts.push(Expert { down: var(&down)?, up: var(&up)? });
     }
     let layer = Layer {
         x: Var::from_tensor(&get("x")?.to_dtype(dtype)?)?,
         weight: get("weight")?.to_dtype(dtype)?,
         bias: get("bias")?.to_dtype(dtype)?,
-        router: Router::Cosine([
-            var("proj.weight")?,
-            var("proj.bias")?,
-            var("sim")?,
-            var("temperature")?,
-        ]),
+        router: Router::Cosine {
+            weight: var("proj.weight")?,
+            bias: Some(var("proj.bias")?),
+            sim: var("sim")?,
+            temperature: var("temperature")?,
+        },
         experts,
         passes,
     };
@@ -59,11 +60,10 @@ fn results(layer: &Layer, dy: &Tensor) -> Result<HashMap<String, Tensor>> {
     let y = layer.routed(&layer.x)?;
     let grads = tape.backward(&(&y * dy)?.sum_all()?)?;
     let mut named: Vec<(String, Tensor)> = vec![("x".into(), layer.x.as_tensor().clone())];
-    if let Router::Cosine(vars) = &layer.router {
-        let names = ["proj.weight", "proj.bias", "sim", "temperature"];
-        named.extend(
-            names.iter().zip(vars).map(|(name, var)| ((*name).into(), var.as_tensor().clone())),
-        );
+    if let Router::Cosine { weight, bias, sim, temperature } = layer.router.clone() {
+        named.extend(bias.map(|bias| ("proj.bias".into(), bias)));
+        let rest = [("proj.weight", weight), ("sim", sim), ("temperature", temperature)];
+        named.extend(rest.map(|(name, tensor)| (name.into(), tensor)));
     }
     for (e, expert) in layer.experts.iter().enumerate() {
         named.extend([

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use moa_kernels::Tape;
 use moa_kernels::linear::linear;
 use moa_kernels::lora::{Expert, lora_by_router};
-use moa_kernels::router::{self, Choice, Noise};
+use moa_kernels::router::{Choice, Noise, Router};
 use moa_kernels::routing::Gating;
 use std::time::Instant;
 
@@ -19,14 +19,6 @@ pub struct Layer {
     pub experts: Vec<Expert>,
     /// Passes between two looks at the clock: a GPU works while others are launched.
     pub passes: usize,
-}
-
-/// What scores the tokens.
-pub enum Router {
-    /// `[experts, in]`.
-    Linear(Var),
-    /// Weight and bias of the projection, directions of the experts, temperature.
-    Cosine([Var; 4]),
 }
 
 /// What is timed of it.
@@ -74,7 +66,7 @@ impl Layer {
             x: Var::from_tensor(&normal(&[tokens, WIDTH], 1.0)).unwrap(),
             weight: normal(&[out, WIDTH], 0.02),
             bias: normal(&[out], 0.02),
-            router: Router::Linear(var(&[ranks.len(), WIDTH])),
+            router: Router::Linear { weight: var(&[ranks.len(), WIDTH]).as_tensor().clone() },
             experts,
             passes: 1,
         }
@@ -86,19 +78,9 @@ impl Layer {
 
     pub fn routed(&self, x: &Tensor) -> Result<Tensor> {
         let gating = Gating { top_k: 1, renormalise: false };
-        let own = |var: &Var| var.as_tensor().clone();
-        let router = match &self.router {
-            Router::Linear(gate) => router::Router::Linear { weight: own(gate) },
-            Router::Cosine([weight, bias, sim, temperature]) => router::Router::Cosine {
-                weight: own(weight),
-                bias: Some(own(bias)),
-                sim: own(sim),
-                temperature: own(temperature),
-            },
-        };
         let choice = Choice { gating, noise: Noise::Off, indices: None };
         let (w, bias, experts) = (&self.weight, Some(&self.bias), &self.experts);
-        Ok(lora_by_router(x, w, bias, &router, &choice, experts, None, 1.0)?.0)
+        Ok(lora_by_router(x, w, bias, &self.router, &choice, experts, None, 1.0)?.0)
     }
 
     fn seconds(&self, pass: &dyn Fn() -> Result<()>) -> f64 {

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::launch::{Arg, Counts, Launch, Quad, TENSORS, Words};
+use crate::kernels::launch::{Arg, Counts, Launch, Quad, TENSORS, Words};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg, SyncOnDrop,
 };

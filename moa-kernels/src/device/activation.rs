@@ -13,9 +13,9 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 /// Of `x + bias`.
 pub(super) fn forward(x: &Tensor, bias: Option<&Tensor>, kind: Activation) -> Result<Tensor> {
-    if crate::cuda::runs(x) && kind != Activation::SwiGlu {
+    if crate::kernels::runs(x) && kind != Activation::SwiGlu {
         let bias = bias.map(|b| like(b, x)).transpose()?;
-        return crate::cuda::activation::forward(x, bias.as_ref(), kind);
+        return crate::kernels::activation::forward(x, bias.as_ref(), kind);
     }
     let h = shifted(x, bias)?;
     let y = match kind {
@@ -36,9 +36,9 @@ pub(super) fn backward(
     dy: &Tensor,
     kind: Activation,
 ) -> Result<Tensor> {
-    if crate::cuda::runs(x) && kind != Activation::SwiGlu {
+    if crate::kernels::runs(x) && kind != Activation::SwiGlu {
         let bias = bias.map(|b| like(b, x)).transpose()?;
-        return crate::cuda::activation::backward(x, bias.as_ref(), dy, kind);
+        return crate::kernels::activation::backward(x, bias.as_ref(), dy, kind);
     }
     let (h, dy) = (shifted(x, bias)?, wide(dy)?);
     let dx = match kind {

@@ -23,14 +23,14 @@ pub(super) enum Kept {
 
 /// The result `[b, queries, d]` of `qkv` `[b, n, 3 d]` plus a bias `[3 d]`.
 pub(super) fn forward(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<(Tensor, Kept)> {
-    if crate::cuda::flash::runs(qkv, sizes)? {
+    if crate::kernels::flash::runs(qkv, sizes)? {
         let qkv = match bias {
             Some(bias) => {
-                crate::cuda::activation::forward_bias(&qkv.contiguous()?, &like(bias, qkv)?)?
+                crate::kernels::activation::forward_bias(&qkv.contiguous()?, &like(bias, qkv)?)?
             }
             None => qkv.contiguous()?,
         };
-        let (result, lse) = crate::cuda::flash::forward(&qkv, sizes)?;
+        let (result, lse) = crate::kernels::flash::forward(&qkv, sizes)?;
         return Ok((result.clone(), Kept::Flash { qkv, result, lse, sizes }));
     }
     let heads = Heads::split(qkv, bias, sizes)?;
@@ -43,7 +43,7 @@ impl Kept {
         match self {
             Kept::Heads(heads) => heads.backward(dy),
             Kept::Flash { qkv, result, lse, sizes } => {
-                crate::cuda::flash::backward(qkv, (result, lse), &dy.contiguous()?, *sizes)
+                crate::kernels::flash::backward(qkv, (result, lse), &dy.contiguous()?, *sizes)
             }
         }
     }
@@ -83,9 +83,9 @@ impl Heads {
 
     /// `[b, queries, d]`
     fn forward(&self) -> Result<Tensor> {
-        if crate::cuda::runs(&self.q) {
-            let probs = crate::cuda::attention::probs(&self.q, &self.k, self.scale())?;
-            return self.join(&crate::cuda::gemm::product(&probs, &self.v)?);
+        if crate::kernels::runs(&self.q) {
+            let probs = crate::kernels::attention::probs(&self.q, &self.k, self.scale())?;
+            return self.join(&crate::kernels::gemm::product(&probs, &self.v)?);
         }
         self.join(&self.probs()?.matmul(&self.v)?)
     }
@@ -95,8 +95,8 @@ impl Heads {
         let dy = swap(&dy.reshape((b, queries, h, head_dim))?)?;
         let (dq, dk, dv) = self.head_grads(&dy)?;
         let dq = if queries < n { dq.pad_with_zeros(2, 0, n - queries)? } else { dq };
-        if crate::cuda::runs(&dv) {
-            return crate::cuda::attention::join(&dq, &dk, &dv, self.sizes);
+        if crate::kernels::runs(&dv) {
+            return crate::kernels::attention::join(&dq, &dk, &dv, self.sizes);
         }
         let all = Tensor::stack(&[dq, dk, dv], 0)?; // [3, b, h, n, head_dim]
         all.permute((1, 3, 0, 2, 4))?.contiguous()?.reshape((b, n, 3 * h * head_dim))
@@ -104,9 +104,9 @@ impl Heads {
 
     /// The gradients of q, k and v from that of every head's result.
     fn head_grads(&self, dy: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
-        if crate::cuda::runs(dy) {
+        if crate::kernels::runs(dy) {
             let parts = (&self.q, &self.k, &self.v);
-            return crate::cuda::attention::backward(parts, dy, self.scale());
+            return crate::kernels::attention::backward(parts, dy, self.scale());
         }
         let probs = self.probs()?;
         let dv = probs.t()?.matmul(dy)?;
@@ -124,8 +124,8 @@ impl Heads {
 
 /// `[b, x, y, head_dim]` as `[b, y, x, head_dim]`.
 fn swap(t: &Tensor) -> Result<Tensor> {
-    if crate::cuda::runs(t) {
-        return crate::cuda::attention::swap(t);
+    if crate::kernels::runs(t) {
+        return crate::kernels::attention::swap(t);
     }
     t.transpose(1, 2)?.contiguous()
 }
@@ -133,9 +133,9 @@ fn swap(t: &Tensor) -> Result<Tensor> {
 /// `[3, b, heads, n, head_dim]`
 fn split(qkv: &Tensor, bias: Option<&Tensor>, sizes: Sizes) -> Result<Tensor> {
     let Sizes { batch: b, tokens: n, heads: h, head_dim, .. } = sizes;
-    if crate::cuda::runs(qkv) {
+    if crate::kernels::runs(qkv) {
         let bias = bias.map(|b| like(b, qkv)).transpose()?;
-        return crate::cuda::attention::split(qkv, bias.as_ref(), sizes);
+        return crate::kernels::attention::split(qkv, bias.as_ref(), sizes);
     }
     let qkv = match bias {
         Some(bias) => qkv.broadcast_add(&like(bias, qkv)?)?,

@@ -7,7 +7,7 @@ use candle_core::{DType, Result, Tensor};
 
 /// See [`crate::routing::balance_loss`].
 pub fn balance_loss(routing: &Routing, balance: Balance) -> Result<Tensor> {
-    if crate::cuda::runs(&routing.probs) {
+    if crate::kernels::runs(&routing.probs) {
         return on_cuda(routing, balance);
     }
     let parts = Parts::new(routing, balance)?;
@@ -23,11 +23,11 @@ pub fn balance_loss(routing: &Routing, balance: Balance) -> Result<Tensor> {
 
 fn on_cuda(routing: &Routing, balance: Balance) -> Result<Tensor> {
     let (scores, dtype) = (super::wide(&routing.scores.detach())?, routing.scores.dtype());
-    let (loss, slopes) = crate::cuda::balance::loss(&scores, routing, balance)?;
+    let (loss, slopes) = crate::kernels::balance::loss(&scores, routing, balance)?;
     let chosen = routing.detached();
     node("moa-balance-loss", loss.to_dtype(dtype)?, &[&routing.scores], move |grad| {
         let upstream = super::wide(grad)?;
-        let grad = crate::cuda::balance::grad(&scores, &chosen, balance, &slopes, &upstream)?;
+        let grad = crate::kernels::balance::grad(&scores, &chosen, balance, &slopes, &upstream)?;
         Ok(vec![Some(grad.to_dtype(dtype)?)])
     })
 }

@@ -92,8 +92,8 @@ impl Layer {
     /// Scaled gates in the order of experts, `[pairs]`.
     fn weights(&self) -> Result<Tensor> {
         let (gates, pairs) = (self.routing.gates.flatten_all()?, &self.order.pairs);
-        if crate::cuda::factors::run_beside(&gates) {
-            return crate::cuda::factors::weights(&gates, pairs, self.scale);
+        if crate::kernels::factors::take(&gates) {
+            return crate::kernels::factors::weights(&gates, pairs, self.scale);
         }
         gates.index_select(pairs, 0)? * self.scale
     }

@@ -33,8 +33,8 @@ fn normal(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
 }
 
 pub(super) fn forward(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
-    if crate::cuda::runs(x) {
-        return crate::cuda::layer_norm::forward(x, &like(gamma, x)?, &like(beta, x)?, eps);
+    if crate::kernels::runs(x) {
+        return crate::kernels::layer_norm::forward(x, &like(gamma, x)?, &like(beta, x)?, eps);
     }
     let (normal, _) = normal(x, eps)?;
     let y = normal.broadcast_mul(&like(gamma, &normal)?)?.broadcast_add(&like(beta, &normal)?)?;
@@ -42,8 +42,8 @@ pub(super) fn forward(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Re
 }
 
 pub(super) fn input_grad(x: &Tensor, gamma: &Tensor, dy: &Tensor, eps: f64) -> Result<Tensor> {
-    if crate::cuda::runs(x) {
-        return crate::cuda::layer_norm::input_grad(x, &like(gamma, x)?, dy, None, eps);
+    if crate::kernels::runs(x) {
+        return crate::kernels::layer_norm::input_grad(x, &like(gamma, x)?, dy, None, eps);
     }
     let (normal, inverse) = normal(x, eps)?;
     let scaled = wide(dy)?.broadcast_mul(&like(gamma, &normal)?)?;
@@ -61,8 +61,8 @@ pub(super) fn add_input_grad(
     dx: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    if crate::cuda::runs(x) {
-        return crate::cuda::layer_norm::input_grad(x, &like(gamma, x)?, dy, Some(dx), eps);
+    if crate::kernels::runs(x) {
+        return crate::kernels::layer_norm::input_grad(x, &like(gamma, x)?, dy, Some(dx), eps);
     }
     dx + input_grad(x, gamma, dy, eps)?
 }

@@ -80,7 +80,7 @@ struct Banks {
     scale: f64,
     /// There is one expert, and every token takes it with weight 1.
     single: bool,
-    packing: Option<crate::cuda::lora::Ranks>,
+    packing: Option<crate::kernels::lora::Ranks>,
 }
 
 impl Banks {
@@ -96,8 +96,8 @@ impl Banks {
             total,
             scale,
             single: routing.single,
-            packing: match crate::cuda::serves(down.device()) {
-                true => crate::cuda::lora::Ranks::of(experts, total)?,
+            packing: match crate::kernels::serves(down.device()) {
+                true => crate::kernels::lora::Ranks::of(experts, total)?,
                 false => None,
             },
         })
@@ -139,8 +139,8 @@ impl Banks {
         if self.single {
             return if self.scale == 1.0 { Ok(h.clone()) } else { h * self.scale };
         }
-        if crate::cuda::runs(h) && routing.gates.dtype() == candle_core::DType::F32 {
-            return crate::cuda::lora::gate(h, routing, &self.owners.list, self.scale);
+        if crate::kernels::runs(h) && routing.gates.dtype() == candle_core::DType::F32 {
+            return crate::kernels::lora::gate(h, routing, &self.owners.list, self.scale);
         }
         let owner = &self.owners.table;
         let gates = spread(&routing.indices, &routing.gates, owner.dim(0)?)?;
@@ -153,8 +153,8 @@ impl Banks {
         if self.single {
             return Ok((routing.gates.zeros_like()?, self.gate(dhg, routing)?));
         }
-        if crate::cuda::runs(h) && routing.gates.dtype() == candle_core::DType::F32 {
-            return crate::cuda::lora::gate_grad(dhg, h, routing, &self.owners.list, self.scale);
+        if crate::kernels::runs(h) && routing.gates.dtype() == candle_core::DType::F32 {
+            return crate::kernels::lora::gate_grad(dhg, h, routing, &self.owners.list, self.scale);
         }
         let sums = (wide(dhg)? * wide(h)?)?.matmul(&like(&self.owners.table, &wide(h)?)?.t()?)?;
         let gates = (sums.gather(&routing.indices, D::Minus1)? * self.scale)?;

@@ -76,16 +76,16 @@ fn one_hot(indices: &Tensor, places: usize, dtype: DType) -> Result<Tensor> {
 /// Rows plus a bias; `rows` is a new tensor that nothing else reads.
 fn add_bias(rows: Tensor, bias: &Tensor) -> Result<Tensor> {
     let bias = like(bias, &rows)?;
-    if crate::cuda::runs(&rows) {
-        return crate::cuda::activation::add_bias(rows, &bias);
+    if crate::kernels::runs(&rows) {
+        return crate::kernels::activation::add_bias(rows, &bias);
     }
     rows.broadcast_add(&bias)
 }
 
 /// `sum + a b`; `sum` is a new tensor that nothing else reads.
 fn add_product(sum: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if crate::cuda::runs(&sum) {
-        return crate::cuda::gemm::add_product(sum, a, b);
+    if crate::kernels::runs(&sum) {
+        return crate::kernels::gemm::add_product(sum, a, b);
     }
     sum + a.matmul(b)?
 }

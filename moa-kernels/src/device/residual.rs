@@ -31,10 +31,10 @@ pub(super) fn forward(
     bias: Option<&Tensor>,
     gamma: Option<&Tensor>,
 ) -> Result<Tensor> {
-    if crate::cuda::runs(x) {
+    if crate::kernels::runs(x) {
         let (bias, gamma) =
             (bias.map(|b| like(b, x)).transpose()?, gamma.map(|g| like(g, x)).transpose()?);
-        return crate::cuda::residual::forward(x, y, bias.as_ref(), gamma.as_ref());
+        return crate::kernels::residual::forward(x, y, bias.as_ref(), gamma.as_ref());
     }
     let mut y = match bias {
         Some(bias) => y.broadcast_add(&like(bias, y)?)?,

@@ -12,7 +12,7 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
     let z_ = rows(&z.detach().contiguous()?)?;
     let (sim_, temperature_) = (wide(&sim.detach())?, wide(&temperature.detach())?);
     let limit = libm::log(MAX_SCALE);
-    if crate::cuda::runs(&z_) {
+    if crate::kernels::runs(&z_) {
         return on_cuda([z, sim, temperature], z_, &sim_.contiguous()?, &temperature_, limit);
     }
     let (unit_sim, length_sim) = unit(&sim_, 0)?;
@@ -51,7 +51,7 @@ fn on_cuda(
     temperature: &Tensor,
     limit: f64,
 ) -> Result<Tensor> {
-    let units = crate::cuda::router::Units::of(sim, temperature, limit)?;
+    let units = crate::kernels::router::Units::of(sim, temperature, limit)?;
     let (scores, kept) = units.scores(&z)?;
     let likes = args.map(|t| (t.track_op(), t.shape().clone(), t.dtype()));
     node("moa-cosine-router", scores, &args, move |grad| {

@@ -7,8 +7,8 @@ use candle_core::{D, DType, Result, Tensor};
 /// `(probs, indices, gates)` of noisy scores: see [`Routing`].
 pub fn choose(noisy: &Tensor, gating: Gating) -> Result<(Tensor, Tensor, Tensor)> {
     let noisy = wide(noisy)?.contiguous()?;
-    if crate::cuda::runs(&noisy) && noisy.dtype() == DType::F32 {
-        return crate::cuda::routing::choose(&noisy, gating);
+    if crate::kernels::runs(&noisy) && noisy.dtype() == DType::F32 {
+        return crate::kernels::routing::choose(&noisy, gating);
     }
     let probs = softmax(&noisy)?;
     let experts = probs.dim(1)?;
@@ -41,8 +41,8 @@ pub(super) fn softmax_grad(dp: &Tensor, p: &Tensor) -> Result<Tensor> {
 
 /// The gradient of the scores from that of the gates, `[tokens, top_k]`.
 pub(super) fn score_grad(routing: &Routing, dgates: &Tensor) -> Result<Tensor> {
-    if crate::cuda::runs(dgates) && dgates.dtype() == DType::F32 {
-        return crate::cuda::routing::score_grad(routing, dgates);
+    if crate::kernels::runs(dgates) && dgates.dtype() == DType::F32 {
+        return crate::kernels::routing::score_grad(routing, dgates);
     }
     let (probs, experts) = (&routing.probs, routing.experts());
     let mut dgates = dgates.clone();

@@ -1,6 +1,6 @@
 //! What is bound to the arguments of a kernel, by their place.
 
-use crate::cuda::launch::{Arg, Launch};
+use crate::kernels::launch::{Arg, Launch};
 use candle_core::Tensor;
 
 /// An argument.

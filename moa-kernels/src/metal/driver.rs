@@ -2,7 +2,7 @@
 
 use super::bind::{Bound, dispatches};
 use super::library;
-use crate::cuda::launch::Launch;
+use crate::kernels::launch::Launch;
 use candle_core::backend::BackendStorage;
 use candle_core::op::BackpropOp;
 use candle_core::{DType, MetalDevice, MetalStorage, Result, Shape, Storage, Tensor};

@@ -1,6 +1,6 @@
 //! Kernels for Apple's devices: `metal/*.metal`, compiled on the device when first used.
 //!
-//! They have the names and arguments of `cuda/*.cu`, so that [`crate::cuda`] launches both; only
+//! They have the names and arguments of `cuda/*.cu`, so that [`crate::kernels`] launches both; only
 //! how arguments get to the device differs. Products are candle's. If a file does not compile on
 //! some machine, that is said once, and candle's own operations do all the work there.
 
@@ -16,7 +16,7 @@ use candle_core::{Device, Result, Tensor};
 
 /// True if a device is one of Metal, or stands for one.
 pub fn is(device: &Device) -> bool {
-    device.is_metal() || (device.is_cpu() && crate::cuda::emulate::metal())
+    device.is_metal() || (device.is_cpu() && crate::kernels::emulate::metal())
 }
 
 /// True if it is one, and compiles the kernels.

@@ -21,8 +21,8 @@ pub fn router_noise(
     dtype: DType,
     device: &Device,
 ) -> Result<Tensor> {
-    if crate::cuda::serves(device) && dtype == DType::F32 {
-        return crate::cuda::routing::noise(key, layer, (tokens, experts), std, device);
+    if crate::kernels::serves(device) && dtype == DType::F32 {
+        return crate::kernels::routing::noise(key, layer, (tokens, experts), std, device);
     }
     let mut values = vec![0f64; tokens * experts];
     values.par_chunks_mut(4).enumerate().with_min_len(256).for_each(|(block, out)| {

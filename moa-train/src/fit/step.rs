@@ -2,10 +2,11 @@
 
 use crate::batches::Batch;
 use crate::config::Config;
+use crate::host::{in_double, scalar};
 use crate::miro::Miro;
 use crate::optim::{Adam, Gradients, clip, first_not_finite, learning_rate, norm};
 use anyhow::{Context, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use moa_core::model::Classifier;
 use moa_core::pass::{Pass, Seeded};
 use moa_core::vit::Stages;
@@ -67,9 +68,6 @@ pub fn step_losses(
     }
     // A device is at work on the gradients while the host reads the losses.
     let mut store = tape.backward(&(total * share)?)?;
-    let scalar = |t: &Tensor| -> Result<f64> {
-        Ok(t.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()?)
-    };
     let mut losses = Losses {
         ce: scalar(&ce)?,
         balance: balance.as_ref().map(scalar).transpose()?.unwrap_or(0.0),
@@ -106,9 +104,7 @@ fn first_bad_place(model: &Classifier, images: &Tensor, pass: &Pass<'_>) -> Resu
     parts.extend(blocks.into_iter().enumerate().map(|(i, t)| (format!("blocks.{i}"), t)));
     parts.extend([("norm".to_string(), tokens), ("pooled feature".to_string(), pooled)]);
     for (name, tensor) in parts {
-        // On the CPU, as not every device has double precision.
-        let tensor = tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-        let sum: f64 = tensor.abs()?.sum_all()?.to_scalar()?;
+        let sum: f64 = in_double(&tensor)?.abs()?.sum_all()?.to_scalar()?;
         if !sum.is_finite() {
             return Ok(format!("the first value that is not finite comes out of `{name}`"));
         }

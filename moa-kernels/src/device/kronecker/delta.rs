@@ -5,7 +5,7 @@
 //! order: one product, then one pass that puts entries in their places and drops some.
 
 use super::super::wide;
-use crate::cuda::factors::Factors;
+use crate::kernels::factors::Factors;
 use crate::kronecker::{DropConnect, Expert, Shared, keep_factor, keep_mask};
 use candle_core::{DType, Result, Tensor};
 
@@ -67,9 +67,9 @@ impl Deltas {
     pub fn build(&self, dtype: DType) -> Result<Tensor> {
         let (outer, inner) = self.products()?;
         let product = outer.t()?.matmul(&inner)?;
-        if crate::cuda::runs(&product) && product.dtype() == DType::F32 {
+        if crate::kernels::runs(&product) && product.dtype() == DType::F32 {
             let sizes = (self.experts(), self.t, self.a, self.b);
-            return crate::cuda::kronecker::place(&product, sizes, &self.drop, dtype);
+            return crate::kernels::kronecker::place(&product, sizes, &self.drop, dtype);
         }
         let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
         let h = product.reshape((t, t, e, a, b))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
@@ -100,8 +100,8 @@ impl Deltas {
     /// The gradient of the product `[t^2, E a b]` from that of the deltas.
     fn unplaced(&self, dh: &Tensor) -> Result<Tensor> {
         let (t, e, a, b) = (self.t, self.experts(), self.a, self.b);
-        if crate::cuda::runs(dh) && self.s.dtype() == DType::F32 {
-            return crate::cuda::kronecker::unplace(dh, (e, t, a, b), &self.drop);
+        if crate::kernels::runs(dh) && self.s.dtype() == DType::F32 {
+            return crate::kernels::kronecker::unplace(dh, (e, t, a, b), &self.drop);
         }
         let dh = self.masked(wide(dh)?)?;
         dh.reshape((e, t, a, t, b))?.permute((1, 3, 0, 2, 4))?.contiguous()?.reshape((t * t, ()))

@@ -22,9 +22,9 @@ impl Order {
         let (experts, top_k) = (routing.experts(), routing.gating.top_k);
         let device = routing.indices.device();
         // The sizes of the products must be known here, so the device is waited for.
-        if crate::cuda::serves(device) && experts <= crate::cuda::experts::MOST {
+        if crate::kernels::serves(device) && experts <= crate::kernels::experts::MOST {
             let [pairs, tokens, places, firsts] =
-                crate::cuda::experts::order(&routing.indices, experts)?;
+                crate::kernels::experts::order(&routing.indices, experts)?;
             let firsts = firsts.to_vec1::<u32>()?.into_iter().map(|n| n as usize).collect();
             return Ok(Self { pairs, tokens, places, firsts, top_k });
         }
@@ -55,8 +55,8 @@ impl Order {
 
     /// Rows of tokens in order, each times its weight.
     pub fn gather(&self, rows: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
-        if crate::cuda::runs(rows) {
-            return crate::cuda::experts::gather(rows, &self.tokens, weights);
+        if crate::kernels::runs(rows) {
+            return crate::kernels::experts::gather(rows, &self.tokens, weights);
         }
         let rows = rows.index_select(&self.tokens, 0)?;
         match weights {
@@ -67,11 +67,11 @@ impl Order {
 
     /// Ordered rows `[pairs, in]`, each times the matrix of its expert, `[experts, in, out]`.
     pub fn times(&self, rows: &Tensor, matrices: &Tensor) -> Result<Tensor> {
-        if crate::cuda::gemm::fills(rows) {
-            let to = crate::cuda::gemm::room((rows.dim(0)?, matrices.dim(2)?), rows)?;
+        if crate::kernels::run_of_cuda(rows) {
+            let to = crate::kernels::gemm::room((rows.dim(0)?, matrices.dim(2)?), rows)?;
             for (e, first, n) in self.spans() {
                 let (part, rows) = (to.narrow(0, first, n)?, rows.narrow(0, first, n)?);
-                crate::cuda::gemm::fill(&part, &rows, &matrices.narrow(0, e, 1)?.squeeze(0)?)?;
+                crate::kernels::gemm::fill(&part, &rows, &matrices.narrow(0, e, 1)?.squeeze(0)?)?;
             }
             return Ok(to);
         }
@@ -83,11 +83,11 @@ impl Order {
     /// For each expert, `a^T b` over its ordered rows, `[experts, in, out]`.
     pub fn outer(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (width, out) = (a.dim(1)?, b.dim(1)?);
-        if crate::cuda::gemm::fills(a) && self.spans().all(|(_, _, n)| n > 0) {
-            let to = crate::cuda::gemm::room((self.firsts.len() - 1, width, out), a)?;
+        if crate::kernels::run_of_cuda(a) && self.spans().all(|(_, _, n)| n > 0) {
+            let to = crate::kernels::gemm::room((self.firsts.len() - 1, width, out), a)?;
             for (e, first, n) in self.spans() {
                 let (a, b) = (a.narrow(0, first, n)?, b.narrow(0, first, n)?);
-                crate::cuda::gemm::fill(&to.narrow(0, e, 1)?.squeeze(0)?, &a.t()?, &b)?;
+                crate::kernels::gemm::fill(&to.narrow(0, e, 1)?.squeeze(0)?, &a.t()?, &b)?;
             }
             return Ok(to);
         }
@@ -100,8 +100,8 @@ impl Order {
 
     /// `scale` times the products of two ordered rows each, `[tokens, top_k]`.
     pub fn dots(&self, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
-        if crate::cuda::runs(a) {
-            let dots = crate::cuda::experts::dots(a, b, &self.places, scale)?;
+        if crate::kernels::runs(a) {
+            let dots = crate::kernels::experts::dots(a, b, &self.places, scale)?;
             return dots.reshape(((), self.top_k));
         }
         let dots = ((wide(a)? * wide(b)?)?.sum_keepdim(1)? * scale)?;
@@ -117,9 +117,9 @@ impl Order {
         bias: Option<&Tensor>,
     ) -> Result<Tensor> {
         let bias = bias.map(|b| like(b, base)).transpose()?;
-        if crate::cuda::runs(base) {
+        if crate::kernels::runs(base) {
             let (places, k) = (&self.places, self.top_k);
-            return crate::cuda::experts::combine(base, rows, places, weights, bias.as_ref(), k);
+            return crate::kernels::experts::combine(base, rows, places, weights, bias.as_ref(), k);
         }
         let rows = rows.broadcast_mul(&like(weights, rows)?.unsqueeze(1)?)?;
         let rows = rows.index_select(&self.places, 0)?;

@@ -1,8 +1,8 @@
 //! The way back.
 
 use super::super::{add_product, node, rows};
-use crate::cuda::gemm::{in_f32, product, room};
-use crate::cuda::routed::{Finished, Given, Sizes, Small, finish, grad};
+use crate::kernels::gemm::{in_f32, product, room};
+use crate::kernels::routed::{Finished, Given, Sizes, Small, finish, grad};
 use candle_core::{DType, Result, Shape, Tensor};
 use std::sync::{Arc, Mutex};
 

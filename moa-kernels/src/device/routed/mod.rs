@@ -14,7 +14,7 @@ mod parts;
 pub use parts::{Layer, takes};
 
 use super::{node, ones, rows};
-use crate::cuda::routed::{Given, Operands, Sizes, forward, pack};
+use crate::kernels::routed::{Given, Operands, Sizes, forward, pack};
 use crate::router::{Choice, Noise, Router, Shared};
 use crate::routing::Routing;
 use backward::{Kept, Owed, Role};

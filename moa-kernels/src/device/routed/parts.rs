@@ -1,8 +1,8 @@
 //! What a layer consists of, as the kernels take it.
 
 use super::{Role, nothing};
-use crate::cuda::routed::{EXPERTS, Parts, RANKS, Sizes};
 use crate::device::like;
+use crate::kernels::routed::{EXPERTS, Parts, RANKS, Sizes};
 use crate::lora::Expert;
 use crate::router::{Choice, MAX_SCALE, Noise, Router};
 use candle_core::{DType, Result, Tensor};
@@ -63,8 +63,7 @@ fn own<'a>(layer: &Layer<'a>) -> impl Iterator<Item = (&'a Tensor, Role)> {
 /// True if the kernels take all of it; what does not fit together is left to the operations
 /// that say so.
 pub fn takes(x: &Tensor, router: Option<&Router>, layer: Option<&Layer<'_>>) -> bool {
-    let fused = !crate::metal::is(x.device()) && crate::cuda::serves(x.device());
-    if !fused || !crate::cuda::runs(x) || x.elem_count() == 0 {
+    if !crate::kernels::run_of_cuda(x) || x.elem_count() == 0 {
         return false;
     }
     let plain = |t: &Tensor| t.dtype() == DType::F32;

@@ -4,8 +4,9 @@
 //! that were trained: between two choices the loss has no derivative.
 
 use crate::analysis::vector::norm;
+use crate::host::{in_double, scalar};
 use anyhow::{Context, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use moa_core::model::Classifier;
 use moa_core::pass::Pass;
 use moa_kernels::Tape;
@@ -80,9 +81,7 @@ impl Objective {
         for ((images, labels), choices) in self.batches.iter().zip(&self.choices) {
             let pass = Pass::eval().choosing(choices);
             let logits = self.model.logits(images, &pass)?.context("the model has no head")?;
-            let ce = cross_entropy(&logits, labels)?.to_device(&Device::Cpu)?;
-            let ce = ce.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-            sum += ce * labels.len() as f64;
+            sum += scalar(&cross_entropy(&logits, labels)?)? * labels.len() as f64;
         }
         Ok(sum / self.images() as f64)
     }
@@ -104,7 +103,7 @@ impl Objective {
             for var in self.model.trainable().values() {
                 let next = from + var.elem_count();
                 if let Some(gradient) = store.remove(var.as_tensor()) {
-                    let found = values(&gradient.detach())?;
+                    let found = values(&gradient)?;
                     sum[from..next].iter_mut().zip(found).for_each(|(sum, g)| *sum += g);
                 }
                 from = next;
@@ -128,6 +127,5 @@ impl Objective {
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {
-    let flat = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
-    Ok(flat.to_vec1()?)
+    Ok(in_double(tensor)?.flatten_all()?.to_vec1()?)
 }

@@ -1,8 +1,8 @@
 //! Launching kernels on tensors.
 
-#[cfg(feature = "cuda")]
-use super::driver;
 use super::emulate;
+#[cfg(feature = "cuda")]
+use crate::cuda::driver;
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
 /// Threads of a block, in kernels that give each thread elements.
@@ -12,8 +12,8 @@ const WARPS: u32 = 4;
 
 /// A kernel about to be launched; arguments are added in the order of its parameters.
 pub struct Launch {
-    pub(super) device: Device,
-    pub(super) module: (&'static str, &'static str),
+    pub(crate) device: Device,
+    pub(crate) module: (&'static str, &'static str),
     pub(crate) name: String,
     pub(crate) args: Vec<Arg>,
 }

@@ -40,11 +40,6 @@ pub fn in_f32(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(to)
 }
 
-/// True if [`fill`] takes tensors like this one.
-pub fn fills(t: &Tensor) -> bool {
-    super::runs(t) && !crate::metal::is(t.device())
-}
-
 /// A new tensor of the type of `like` for [`fill`] to write.
 pub fn room(shape: impl Into<Shape>, like: &Tensor) -> Result<Tensor> {
     empty(shape, like.dtype(), like)
@@ -72,7 +67,7 @@ fn run(to: &Tensor, a: &Tensor, b: &Tensor, beta: f32) -> Result<()> {
     }
     match to.device() {
         #[cfg(feature = "cuda")]
-        candle_core::Device::Cuda(device) => super::blas::product(device, to, (a, b), beta),
+        candle_core::Device::Cuda(device) => crate::cuda::blas::product(device, to, (a, b), beta),
         _ => super::emulate::product(to, (a, b), beta),
     }
 }

@@ -18,7 +18,7 @@ pub struct Factors<'a> {
 impl Factors<'_> {
     /// True if the kernels take them.
     pub fn fit(&self) -> bool {
-        run_beside(self.s) && self.experts.len() <= TENSORS
+        take(self.s) && self.experts.len() <= TENSORS
     }
 
     fn rank(&self, e: usize) -> usize {
@@ -65,10 +65,9 @@ impl Factors<'_> {
     }
 }
 
-/// True if the kernels run where `t` is and take its type.
-pub fn run_beside(t: &Tensor) -> bool {
-    let on = super::serves(t.device()) && !crate::metal::is(t.device());
-    on && t.dtype() == DType::F32
+/// True if the kernels take `t`.
+pub fn take(t: &Tensor) -> bool {
+    super::run_of_cuda(t) && t.dtype() == DType::F32
 }
 
 /// `scale` times the gate of the pair at each place.

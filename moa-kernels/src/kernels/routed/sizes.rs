@@ -1,6 +1,6 @@
 //! Sizes of a routed layer, as `routed.cuh` has them.
 
-use crate::cuda::launch::{TENSORS, Words};
+use crate::kernels::launch::{TENSORS, Words};
 use candle_core::{Result, Tensor};
 
 /// The most experts that the kernels take.

@@ -1,9 +1,10 @@
 //! Layer normalisation (PyTorch `F.layer_norm`) that keeps its gradient.
 
 use crate::cpu::{
-    Real, by_float, data, element, lane_sum, pair_sum, sum_blocks, tensor, unset, vectorise,
+    Read, Real, by_float, data, element, lane_sum, pair_sum, sum_blocks, tensor, unset, vectorise,
     with_data,
 };
+use crate::graph::{self, Reads};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -28,12 +29,15 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result
     if crate::by_tensors(x) {
         return crate::device::layer_norm::layer_norm(x, gamma, beta, eps);
     }
-    crate::graph::apply3(
-        &x.contiguous()?,
-        &gamma.contiguous()?,
-        &beta.contiguous()?,
-        LayerNorm { eps },
-    )
+    let (x, gamma, beta) = (x.contiguous()?, gamma.contiguous()?, beta.contiguous()?);
+    let y = graph::apply3(&x, &gamma, &beta, LayerNorm { eps }, Reads::Arguments)?;
+    graph::again(&y, move || {
+        by_float!(x.dtype(), "layer_norm", T => {
+            let (gamma, beta) = (Read::<T>::new(&gamma)?, Read::<T>::new(&beta)?);
+            tensor(normalise(&Read::<T>::new(&x)?, &gamma, &beta, eps), x.shape(), &x)
+        })
+    });
+    Ok(y)
 }
 
 struct LayerNorm {

@@ -2,6 +2,7 @@
 
 use crate::cpu::{Into, Threads, View, gemm, product};
 use crate::cpu::{by_float, column_sums, data, element, tensor, unset, with_data};
+use crate::graph::{self, Reads};
 use crate::router::{Shared, forward_joint, gathered};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -39,8 +40,8 @@ pub(crate) fn apply(
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
-        Some(bias) => crate::graph::apply3(&x, &weight, &bias.contiguous()?, op),
-        None => crate::graph::apply2(&x, &weight, op),
+        Some(bias) => graph::apply3(&x, &weight, &bias.contiguous()?, op, Reads::Arguments),
+        None => graph::apply2(&x, &weight, op),
     }
 }
 

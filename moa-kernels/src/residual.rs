@@ -1,7 +1,8 @@
 //! `x + gamma * y`: the residual connection, with DINOv2's layer scale.
 
-use crate::cpu::{Real, by_float, data, element, sum_blocks, tensor, vectorise, with_data};
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use crate::cpu::{Read, Real, by_float, sum_blocks, tensor, vectorise, with_data};
+use crate::graph;
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 /// Adds a branch to the residual stream, scaled per channel if `gamma` is given.
@@ -27,14 +28,31 @@ pub fn residual(x: &Tensor, y: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor
     if crate::by_tensors(x) {
         return crate::device::residual::residual(x, y, gamma);
     }
-    let (x, y) = (x.contiguous()?, y.contiguous()?);
-    match gamma {
-        Some(gamma) => crate::graph::apply3(&x, &y, &gamma.contiguous()?, Residual),
-        None => crate::graph::apply2(&x, &y, Residual),
-    }
+    let (branch, factor) = (y.contiguous()?, gamma.map(Tensor::contiguous).transpose()?);
+    let sum = by_float!(x.dtype(), "residual", T => with_data::<T, _>(x, |x_| {
+        let mut sum = Read::new(&branch)?.to_vec();
+        add_onto(&mut sum, x_, Read::optional(factor.as_ref())?.as_deref());
+        tensor(sum, x.shape(), x)
+    }))?;
+    let args: Vec<_> = [x, y].into_iter().chain(gamma).collect();
+    // Of the branch only the gradient of `gamma` reads anything.
+    let branch = gamma.is_some_and(Tensor::track_op).then_some(branch);
+    let wants = [x.track_op(), y.track_op()];
+    graph::node("moa-residual", sum, &args, move |grad| {
+        let Some(gamma) = &factor else {
+            return Ok(wants.map(|wants| wants.then(|| grad.clone())).to_vec());
+        };
+        by_float!(grad.dtype(), "residual", T => with_data::<T, _>(grad, |g| {
+            let scale = || tensor(scaled(g, &Read::new(gamma)?), grad.shape(), grad);
+            let sum = |y| tensor(products(&Read::new(y)?, g, gamma.elem_count()), gamma.shape(), grad);
+            Ok(vec![
+                wants[0].then(|| grad.clone()),
+                wants[1].then(scale).transpose()?,
+                branch.as_ref().map(sum).transpose()?,
+            ])
+        }))
+    })
 }
-
-struct Residual;
 
 /// Elements per task, about.
 const CHUNK: usize = 8192;
@@ -66,88 +84,14 @@ pub(crate) fn scaled<T: Real>(rows: &[T], gamma: &[T]) -> Vec<T> {
     scaled
 }
 
-impl CustomOp2 for Residual {
-    fn name(&self) -> &'static str {
-        "moa-residual"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        y: &CpuStorage,
-        ly: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_float!(x.dtype(), "residual", T => {
-            let mut sum = data::<T>(y, ly)?.to_vec();
-            add_onto(&mut sum, data::<T>(x, lx)?, None);
-            Ok(element(sum, lx.shape().clone()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        _sum: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let share = |t: &Tensor| t.track_op().then(|| grad.clone());
-        Ok((share(x), share(y)))
-    }
-}
-
-impl CustomOp3 for Residual {
-    fn name(&self) -> &'static str {
-        "moa-residual-scaled"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        y: &CpuStorage,
-        ly: &Layout,
-        gamma: &CpuStorage,
-        lg: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        by_float!(x.dtype(), "residual", T => {
-            let mut sum = data::<T>(y, ly)?.to_vec();
-            add_onto(&mut sum, data::<T>(x, lx)?, Some(data::<T>(gamma, lg)?));
-            Ok(element(sum, lx.shape().clone()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        gamma: &Tensor,
-        _sum: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let width = gamma.elem_count();
-        by_float!(x.dtype(), "residual", T => with_data::<T, _>(grad, |g| {
-            let mut dy = None;
-            if y.track_op() {
-                let scaled = with_data(gamma, |gamma| Ok(scaled(g, gamma)))?;
-                dy = Some(tensor(scaled, y.shape(), y)?);
+/// Per channel, the sum of `y` times `g` over all rows.
+fn products<T: Real>(y: &[T], g: &[T], width: usize) -> Vec<T> {
+    sum_blocks(y.len() / width, width, |rows, plane| {
+        let span = rows.start * width..rows.end * width;
+        for (y, g) in y[span.clone()].chunks(width).zip(g[span].chunks(width)) {
+            for ((p, &y), &g) in plane.iter_mut().zip(y).zip(g) {
+                *p += y * g;
             }
-            let mut dgamma = None;
-            if gamma.track_op() {
-                let sums = with_data::<T, _>(y, |y| {
-                    Ok(sum_blocks::<T>(y.len() / width, width, |rows, plane| {
-                        let span = rows.start * width..rows.end * width;
-                        for (y, g) in y[span.clone()].chunks(width).zip(g[span].chunks(width)) {
-                            for ((p, &y), &g) in plane.iter_mut().zip(y).zip(g) {
-                                *p += y * g;
-                            }
-                        }
-                    }))
-                })?;
-                dgamma = Some(tensor(sums, width, gamma)?);
-            }
-            Ok((x.track_op().then(|| grad.clone()), dy, dgamma))
-        }))
-    }
+        }
+    })
 }

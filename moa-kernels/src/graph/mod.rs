@@ -1,5 +1,6 @@
 //! Operations in candle's graph, or on a [`Tape`].
 
+mod held;
 mod node;
 mod tape;
 
@@ -7,6 +8,7 @@ pub use tape::Tape;
 
 use candle_core::op::BackpropOp;
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Shape, Storage, Tensor};
+use held::{Again, Held};
 use tape::{Backward, record, records};
 
 /// Makes `y` the result of an operation on `args`. `backward` gives a gradient for each that
@@ -63,7 +65,31 @@ fn leaf(storage: Storage, shape: Shape) -> Tensor {
     Tensor::from_storage(storage, shape, BackpropOp::none(), true)
 }
 
-/// An operation of the CPU with one argument.
+/// While a tape runs, whoever reads `y` in a backward pass computes it once more by `make`,
+/// instead of keeping it.
+pub(crate) fn again(y: &Tensor, make: impl Fn() -> Result<Tensor> + Send + Sync + 'static) {
+    if !records() || !y.track_op() {
+        return;
+    }
+    tape::make_again(
+        y.id(),
+        Again::new(move || {
+            let y = make()?;
+            Ok(leaf(node::take("moa-again", &y)?, y.shape().clone()))
+        }),
+    );
+}
+
+/// What an operation's backward pass reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Only its arguments, as most; it is given its gradient in the result's place.
+    Arguments,
+    /// The result, too.
+    Result,
+}
+
+/// An operation of the CPU with one argument, whose backward pass does not read the result.
 pub(crate) fn apply1(a: &Tensor, op: impl CustomOp1 + Send + Sync + 'static) -> Result<Tensor> {
     if !records() || !a.track_op() {
         return a.apply_op1(op);
@@ -72,9 +98,8 @@ pub(crate) fn apply1(a: &Tensor, op: impl CustomOp1 + Send + Sync + 'static) -> 
         let (s, l) = a.storage_and_layout();
         op.cpu_fwd(cpu(&s)?, l)?
     };
-    let y = leaf(Storage::Cpu(storage), shape);
-    let (a_, y_) = (a.clone(), y.clone());
-    record(&y, &[a], Box::new(move |dy| Ok(vec![op.bwd(&a_, &y_, dy)?])));
+    let (y, held) = (leaf(Storage::Cpu(storage), shape), Held::of(a));
+    record(&y, &[a], Box::new(move |dy| Ok(vec![op.bwd(&held.get()?, dy, dy)?])));
     Ok(y)
 }
 
@@ -91,10 +116,9 @@ pub(crate) fn apply2(
         let ((sa, la), (sb, lb)) = (a.storage_and_layout(), b.storage_and_layout());
         op.cpu_fwd(cpu(&sa)?, la, cpu(&sb)?, lb)?
     };
-    let y = leaf(Storage::Cpu(storage), shape);
-    let (a_, b_, y_) = (a.clone(), b.clone(), y.clone());
+    let (y, held) = (leaf(Storage::Cpu(storage), shape), [a, b].map(Held::of));
     let backward = move |dy: &Tensor| {
-        let (da, db) = op.bwd(&a_, &b_, &y_, dy)?;
+        let (da, db) = op.bwd(&held[0].get()?, &held[1].get()?, dy, dy)?;
         Ok(vec![da, db])
     };
     record(&y, &[a, b], Box::new(backward));
@@ -107,6 +131,7 @@ pub(crate) fn apply3(
     b: &Tensor,
     c: &Tensor,
     op: impl CustomOp3 + Send + Sync + 'static,
+    reads: Reads,
 ) -> Result<Tensor> {
     if !records() || !(a.track_op() || b.track_op() || c.track_op()) {
         return a.apply_op3(b, c, op);
@@ -116,10 +141,11 @@ pub(crate) fn apply3(
         let (sc, lc) = c.storage_and_layout();
         op.cpu_fwd(cpu(&sa)?, la, cpu(&sb)?, lb, cpu(&sc)?, lc)?
     };
-    let y = leaf(Storage::Cpu(storage), shape);
-    let (a_, b_, c_, y_) = (a.clone(), b.clone(), c.clone(), y.clone());
+    let (y, held) = (leaf(Storage::Cpu(storage), shape), [a, b, c].map(Held::of));
+    let result = (reads == Reads::Result).then(|| y.clone());
     let backward = move |dy: &Tensor| {
-        let (da, db, dc) = op.bwd(&a_, &b_, &c_, &y_, dy)?;
+        let [a, b, c] = [held[0].get()?, held[1].get()?, held[2].get()?];
+        let (da, db, dc) = op.bwd(&a, &b, &c, result.as_ref().unwrap_or(dy), dy)?;
         Ok(vec![da, db, dc])
     };
     record(&y, &[a, b, c], Box::new(backward));

@@ -5,23 +5,52 @@
 //! is there, operations of this crate are written to it; their results are leaves to
 //! candle, so that only what lies between them (a reshape, a concatenation) is candle's.
 
+use super::held::Again;
 use super::node::node;
 use candle_core::{Result, Tensor, TensorId, backprop::GradStore};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// From the gradient of the result to those of the arguments.
 pub type Backward = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
 
 struct Record {
     result: TensorId,
-    args: Vec<Tensor>,
+    args: Vec<Arg>,
     backward: Backward,
 }
 
+/// Where the gradient of an argument goes. Only what candle computed is kept for that.
+enum Arg {
+    /// Nowhere.
+    Untracked,
+    /// To a variable, or the result of an operation on the tape.
+    Leaf(TensorId),
+    /// Through candle's graph.
+    Graph(Tensor),
+}
+
+impl Arg {
+    fn of(t: &Tensor) -> Self {
+        match (t.is_variable(), t.track_op()) {
+            (true, _) => Self::Leaf(t.id()),
+            (false, true) => Self::Graph(t.clone()),
+            (false, false) => Self::Untracked,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Records {
+    all: Vec<Record>,
+    /// Results that are computed once more.
+    again: HashMap<TensorId, Arc<Again>>,
+}
+
 thread_local! {
-    static RECORDS: RefCell<Option<Vec<Record>>> = const { RefCell::new(None) };
+    static RECORDS: RefCell<Option<Records>> = const { RefCell::new(None) };
 }
 
 /// Records the operations of this thread until it is used or dropped.
@@ -38,7 +67,7 @@ impl Tape {
         RECORDS.with_borrow_mut(|records| match records {
             Some(_) => candle_core::bail!("a tape is running already"),
             None => {
-                *records = Some(Vec::new());
+                *records = Some(Records::default());
                 Ok(Self(PhantomData))
             }
         })
@@ -52,12 +81,13 @@ impl Tape {
         let records = RECORDS.with_borrow_mut(Option::take).unwrap_or_default();
         let mut sums = Sums::default();
         sums.through(loss, None)?;
-        for Record { result, args, backward } in records.into_iter().rev() {
+        drop(records.again); // now only with those who read them
+        for Record { result, args, backward } in records.all.into_iter().rev() {
             let Some(dy) = sums.0.remove(&result) else { continue };
             for (arg, gradient) in args.iter().zip(backward(&dy.contiguous()?)?) {
-                match gradient {
-                    Some(gradient) if arg.is_variable() => sums.add(arg.id(), gradient.detach())?,
-                    Some(gradient) if arg.track_op() => sums.through(arg, Some(gradient))?,
+                match (arg, gradient) {
+                    (Arg::Leaf(id), Some(gradient)) => sums.add(*id, gradient.detach())?,
+                    (Arg::Graph(t), Some(gradient)) => sums.through(t, Some(gradient))?,
                     _ => {}
                 }
             }
@@ -83,12 +113,26 @@ pub fn records() -> bool {
 
 /// Writes an operation down.
 pub fn record(result: &Tensor, args: &[&Tensor], backward: Backward) {
-    let args = args.iter().map(|&t| t.clone()).collect();
+    let args = args.iter().map(|t| Arg::of(t)).collect();
     RECORDS.with_borrow_mut(|records| {
         if let Some(records) = records {
-            records.push(Record { result: result.id(), args, backward });
+            records.all.push(Record { result: result.id(), args, backward });
         }
     });
+}
+
+/// Says how to compute a result once more.
+pub fn make_again(result: TensorId, again: Again) {
+    RECORDS.with_borrow_mut(|records| {
+        if let Some(records) = records {
+            records.again.insert(result, Arc::new(again));
+        }
+    });
+}
+
+/// How to compute a result once more, if that is known.
+pub fn again(result: TensorId) -> Option<Arc<Again>> {
+    RECORDS.with_borrow(|records| records.as_ref()?.again.get(&result).cloned())
 }
 
 /// Gradients so far.

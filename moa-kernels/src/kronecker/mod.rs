@@ -10,6 +10,7 @@ pub(crate) use mask::threshold;
 pub use mask::{DropConnect, keep_factor, keep_mask};
 
 use crate::cpu::{by_float, tensor, with_data};
+use crate::graph::{self, Reads};
 use crate::routed::{Routed, check};
 use crate::routing::Routing;
 use candle_core::{Result, Tensor};
@@ -106,7 +107,7 @@ pub fn routed_kronecker(
         shared: routing.shared.of(x),
         settings: cpu::Settings { sizes, bias: bias.is_some(), scale, drop },
     };
-    crate::graph::apply3(&x.contiguous()?, &routing.scores, &Tensor::cat(&flat, 0)?, op)
+    graph::apply3(&x.contiguous()?, &routing.scores, &Tensor::cat(&flat, 0)?, op, Reads::Arguments)
 }
 
 /// The delta `H` of one expert without dropout, `[in, out]`, for merging.

@@ -3,6 +3,7 @@
 mod cpu;
 
 use crate::device::routed::{self as joint, Layer};
+use crate::graph::{self, Reads};
 use crate::routed::{Routed, check};
 use crate::router::{Choice, Router};
 use crate::routing::Routing;
@@ -64,7 +65,7 @@ pub fn routed_lora(
         shared: routing.shared.of(x),
         settings: cpu::Sizes { width, out, ranks, bias: bias.is_some(), scale },
     };
-    crate::graph::apply3(&x.contiguous()?, &routing.scores, &Tensor::cat(&flat, 0)?, op)
+    graph::apply3(&x.contiguous()?, &routing.scores, &Tensor::cat(&flat, 0)?, op, Reads::Arguments)
 }
 
 /// The same with a router of the same tokens, which says where they go: what [`Router::route`]

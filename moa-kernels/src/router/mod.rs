@@ -11,6 +11,7 @@ pub use project::{Shared, project};
 pub use route::{Choice, Noise, Router};
 
 use crate::cpu::{by_float, data, element, tensor, with_data};
+use crate::graph::{self, Reads};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 /// The scale `exp(temperature)` never exceeds this.
@@ -40,7 +41,7 @@ pub fn cosine_scores(z: &Tensor, sim: &Tensor, temperature: &Tensor) -> Result<T
     if crate::by_tensors(z) {
         return crate::device::router::cosine_scores(z, sim, temperature);
     }
-    crate::graph::apply3(&z.contiguous()?, &sim.contiguous()?, temperature, Cosine)
+    graph::apply3(&z.contiguous()?, &sim.contiguous()?, temperature, Cosine, Reads::Result)
 }
 
 struct Cosine;

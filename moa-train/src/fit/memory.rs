@@ -28,11 +28,10 @@ pub fn estimate(plan: &Plan) -> usize {
     // Per token: the residual stream and qkv always, more where something trains.
     let kept_of = |block| {
         let adapted = |which| if touched(which, block) { 1 } else { 0 };
-        let (qkv, proj) = (adapted(LinearName::Qkv), adapted(LinearName::Proj));
         let mlp = adapted(LinearName::Fc1).max(adapted(LinearName::Fc2));
-        let inner = if mlp == 1 { d + 2 * h } else { usize::from(!recompute) * h };
+        let inner = if mlp == 1 { 2 * h } else { usize::from(!recompute) * h };
         let routers: usize = LinearName::ALL.into_iter().map(adapted).sum();
-        5 * d + qkv * d + proj * 2 * d + inner + routers * routed
+        5 * d + adapted(LinearName::Proj) * d + inner + routers * routed
     };
     let saved = tokens * (first..config.depth).map(kept_of).sum::<usize>();
     let per_image = 4 * (rows * cols + 1 + config.registers) * (4 * d + 3 * h);

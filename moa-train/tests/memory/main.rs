@@ -71,13 +71,14 @@ fn a_step_takes_no_more_than_it_did() {
         assert!(found.large <= large, "{set:?}: {} large allocations, not {large}", found.large);
     };
     alone(|| {
-        // KiB at the peak, 5 % more than found; large allocations with AVX-512 (found: 101,
-        // 107, 289, 297, 221, 227) and without (122 to 330).
-        check(&[LORA], 12_530, [104, 134]);
-        check(&[LORA, LESS], 10_750, [110, 145]);
-        check(&[LORA_MOA], 17_210, [297, 350]);
-        check(&[LORA_MOA, LESS], 15_860, [305, 363]);
-        check(&[KADAPTATION_MOA], 14_690, [227, 258]);
-        check(&[KADAPTATION_MOA, LESS], 12_820, [233, 269]);
+        // KiB at the peak, 5 % more than with AVX-512, where operands are copied (elsewhere
+        // found: 9389, 7612, 14344, 11679, 13241, 11465); large allocations with it and
+        // without (found: 77, 83, 153, 161, 192, 198; up to 330 by the crate's own AVX-512).
+        check(&[LORA], 10_900, [104, 134]);
+        check(&[LORA, LESS], 9_110, [110, 145]);
+        check(&[LORA_MOA], 15_110, [297, 350]);
+        check(&[LORA_MOA, LESS], 13_760, [305, 363]);
+        check(&[KADAPTATION_MOA], 13_860, [227, 258]);
+        check(&[KADAPTATION_MOA, LESS], 11_990, [233, 269]);
     });
 }

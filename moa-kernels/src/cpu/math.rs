@@ -67,12 +67,7 @@ impl Real for f32 {
         terms: &[Term<'_, Self>],
         threads: Threads,
     ) -> bool {
-        use super::gemm::packed::{run, suits};
-        let suits = suits(terms);
-        if suits {
-            run(dst, stride, into, terms, threads);
-        }
-        suits
+        super::gemm::packed::run(dst, stride, into, terms, threads)
     }
 
     /// Range reduction to `[-ln2/2, ln2/2]` and a degree-6 polynomial (Cephes

@@ -1,7 +1,8 @@
 //! Tiles whose transpose is wanted.
 
+use super::isa::Isa;
 use super::tile::{self, Ahead, COLS, LANES, Place, ROWS, Segment, Start};
-use super::transpose::transpose;
+use super::transpose::{Columns, transpose};
 
 /// A tile that stays in the first-level cache.
 #[repr(align(64))]
@@ -12,16 +13,16 @@ struct Block([f32; ROWS * COLS]);
 ///
 /// # Safety
 /// As of [`tile::tile`], with those sizes for the result and the start.
-#[target_feature(enable = "avx512f")]
-pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
+pub unsafe fn tile(isa: Isa, place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
     let Place { c, stride, rows, cols } = place;
     let mut block = Block([0.0; ROWS * COLS]);
     let within = Place { c: block.0.as_mut_ptr(), stride: COLS, rows, cols };
     // SAFETY (of all blocks): the caller's; `block` has room for any tile.
     let load = |from: *const f32, from_stride: usize, to: &mut Block| {
         for half in (0..cols).step_by(LANES) {
-            let (from, to) = (from.wrapping_add(half * from_stride), to.0[half..].as_mut_ptr());
-            unsafe { transpose(from, from_stride, cols - half, rows, to, COLS, LANES) };
+            let from = from.wrapping_add(half * from_stride);
+            let columns = Columns { from, stride: from_stride, cols: cols - half, len: rows };
+            unsafe { transpose(isa, columns, to.0[half..].as_mut_ptr(), COLS, LANES) };
         }
     };
     let add = |row: *const f32, to: &mut Block| {
@@ -42,10 +43,11 @@ pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahea
             }
         }
     }
-    unsafe { tile::tile(within, from, segments, ahead) };
+    unsafe { tile::tile(isa, within, from, segments, ahead) };
     let block = block.0.as_ptr();
     for half in (0..cols).step_by(LANES) {
         let (from, to) = (block.wrapping_add(half), c.wrapping_add(half * stride));
-        unsafe { transpose(from, COLS, rows, (cols - half).min(LANES), to, stride, rows) };
+        let columns = Columns { from, stride: COLS, cols: rows, len: (cols - half).min(LANES) };
+        unsafe { transpose(isa, columns, to, stride, rows) };
     }
 }

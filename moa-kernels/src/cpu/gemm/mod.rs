@@ -1,6 +1,6 @@
 //! Matrix products.
 //!
-//! On `f32` and a machine with AVX-512 they are our own ([`packed`]), elsewhere
+//! On `f32` and a machine with AVX-512 or AVX2 they are our own ([`packed`]), elsewhere
 //! those of the `gemm` crate. Either way an element is one sum in the order of
 //! the inner dimension, whoever computes it: the bits do not depend on the number
 //! of threads. A BLAS that the program was built with replaces both.
@@ -11,6 +11,10 @@
 pub(super) mod blas;
 #[cfg(target_arch = "x86_64")]
 mod flip;
+#[cfg(target_arch = "x86_64")]
+mod isa;
+#[cfg(target_arch = "x86_64")]
+mod mask;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]

@@ -1,9 +1,12 @@
 //! Copies of operands in the order in which a tile reads them.
 
 use super::View;
-use super::tile::{COLS, LANES, ROWS, mask};
-use super::transpose::transpose;
+use super::isa::Isa;
+use super::tile::{COLS, LANES};
+use super::transpose::{Columns, transpose};
+use crate::cpu::vectorise;
 use std::arch::x86_64::*;
+use std::array::from_fn;
 use std::ops::Range;
 
 /// Where tiles read the rows of `a`.
@@ -17,15 +20,15 @@ pub enum Source {
     Whole,
 }
 
-/// The best source of rows for `panels` panels.
-pub fn source(a: &View<'_, f32>, panels: usize) -> Source {
+/// The best source of rows, `most` to a tile, for `panels` panels.
+pub fn source(most: usize, a: &View<'_, f32>, panels: usize) -> Source {
     match (a.row_stride, a.col_stride) {
         // A copy pays off over some panels. Without: rows that are 4096 bytes apart share one
         // set of the cache, which has too few places.
         (rows, 1) if panels <= 4 && !rows.is_multiple_of(1024) => Source::Itself,
         (_, 1) => Source::Tile,
         // Rows are contiguous.
-        (1, _) if a.rows <= 2 * ROWS => Source::Itself,
+        (1, _) if a.rows <= 2 * most => Source::Itself,
         // Transposed: a step jumps, which only hurts beyond the second-level cache.
         (1, cols) if panels <= 2 && a.rows * a.cols <= 1 << 17 && !cols.is_multiple_of(256) => {
             Source::Itself
@@ -43,9 +46,9 @@ pub fn tile_len(depth: usize) -> usize {
 /// each step after the other, which is what a tile reads fastest.
 ///
 /// # Safety
-/// The machine has AVX-512F.
-#[target_feature(enable = "avx512f")]
+/// The machine has `isa`.
 pub unsafe fn tile(
+    isa: Isa,
     a: &View<'_, f32>,
     steps: Range<usize>,
     start: usize,
@@ -54,79 +57,77 @@ pub unsafe fn tile(
 ) {
     assert!(to.len() >= tile_len(steps.len()) && start + count <= a.rows);
     let from = a.data.as_ptr().wrapping_add(start * a.row_stride + steps.start);
+    let columns = Columns { from, stride: a.row_stride, cols: count, len: steps.len() };
     // SAFETY: `count` rows of `steps.len()` neighbours exist; `to` is long enough.
-    unsafe {
-        transpose(from, a.row_stride, count, steps.len(), to.as_mut_ptr(), LANES, LANES);
-    }
+    unsafe { transpose(isa, columns, to.as_mut_ptr(), LANES, LANES) };
 }
 
-/// Copies the row tiles `tiles` of `a`; the copy of a tile holds [`LANES`] rows, of each
+/// Copies the row tiles `tiles` of `a`, of `most` rows; the copy of a tile holds [`LANES`] rows, of each
 /// step after the other.
-///
-/// # Safety
-/// The machine has AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub unsafe fn whole(a: &View<'_, f32>, steps: Range<usize>, tiles: Range<usize>, to: &mut [f32]) {
+pub fn whole(
+    most: usize,
+    a: &View<'_, f32>,
+    steps: Range<usize>,
+    tiles: Range<usize>,
+    to: &mut [f32],
+) {
     assert!(to.len() >= tiles.len() * steps.len() * LANES);
-    let to = to.as_mut_ptr();
-    for (i, step) in steps.clone().enumerate() {
+    vectorise!(for (i, step) in steps.clone().enumerate() {
         for (j, tile) in tiles.clone().enumerate() {
-            let start = tile * ROWS;
-            let count = (a.rows - start).min(ROWS);
-            let to = to.wrapping_add((j * steps.len() + i) * LANES);
-            let at = start * a.row_stride + step * a.col_stride;
-            // SAFETY: `count` rows of this step exist; `to` as promised.
-            unsafe {
-                if a.row_stride == 1 {
-                    let ahead = a.data.as_ptr().wrapping_add(at + 8 * a.col_stride);
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
-                    let rows = _mm512_maskz_loadu_ps(mask(count), a.data.as_ptr().add(at));
-                    _mm512_storeu_ps(to, rows);
-                } else {
-                    (0..count).for_each(|row| *to.add(row) = a.data[at + row * a.row_stride]);
-                }
+            let start = tile * most;
+            let count = (a.rows - start).min(most);
+            let to = &mut to[(j * steps.len() + i) * LANES..][..LANES];
+            let from = &a.data[start * a.row_stride + step * a.col_stride..];
+            if a.row_stride != 1 {
+                (0..count).for_each(|row| to[row] = from[row * a.row_stride]);
+                continue;
+            }
+            let ahead = from.as_ptr().wrapping_add(8 * a.col_stride);
+            // SAFETY: fetching ahead is allowed for any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
+            match from.first_chunk() {
+                // What is not of the tile is not read.
+                Some(all) => to.copy_from_slice(all as &[f32; LANES]),
+                None => to[..count].copy_from_slice(&from[..count]),
             }
         }
-    }
+    })
 }
 
 /// Columns `start..` of `b`, at most [`COLS`], as rows of [`COLS`] elements, one for
 /// each step of `steps`; columns that are not there are zeros.
 ///
 /// # Safety
-/// The machine has AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub unsafe fn panel(b: &View<'_, f32>, steps: Range<usize>, start: usize, to: &mut [f32]) {
+/// The machine has `isa`.
+pub unsafe fn panel(
+    isa: Isa,
+    b: &View<'_, f32>,
+    steps: Range<usize>,
+    start: usize,
+    to: &mut [f32],
+) {
     assert!(to.len() >= steps.len() * COLS);
-    let to = to.as_mut_ptr();
     let cols = (b.cols - start).min(COLS);
-    let from = b.data.as_ptr().wrapping_add(steps.start * b.row_stride + start * b.col_stride);
+    let first = steps.start * b.row_stride + start * b.col_stride;
     if b.row_stride == 1 {
         for half in (0..cols).step_by(LANES) {
-            let (from, to) = (from.wrapping_add(half * b.col_stride), to.wrapping_add(half));
+            let from = b.data.as_ptr().wrapping_add(first + half * b.col_stride);
+            let columns =
+                Columns { from, stride: b.col_stride, cols: cols - half, len: steps.len() };
             // SAFETY: `cols - half` columns of `steps.len()` elements of `b` exist.
-            unsafe { transpose(from, b.col_stride, cols - half, steps.len(), to, COLS, LANES) };
+            unsafe { transpose(isa, columns, to[half..].as_mut_ptr(), COLS, LANES) };
         }
         return;
     }
-    for step in 0..steps.len() {
-        let (from, to) = (from.wrapping_add(step * b.row_stride), to.wrapping_add(step * COLS));
-        for half in (0..cols).step_by(LANES) {
-            // SAFETY: reads the columns that exist, one element or a masked vector at a
-            // time; writes inside the row of `to`.
-            unsafe {
-                let to = to.wrapping_add(half);
-                if b.col_stride == 1 {
-                    let row = _mm512_maskz_loadu_ps(mask(cols - half), from.wrapping_add(half));
-                    _mm512_storeu_ps(to, row);
-                } else {
-                    for j in 0..LANES {
-                        let there = half + j < cols;
-                        let at = from.wrapping_add((half + j) * b.col_stride);
-                        *to.wrapping_add(j) = if there { *at } else { 0.0 };
-                    }
-                }
+    vectorise!(for (step, to) in
+        to.as_chunks_mut::<COLS>().0.iter_mut().enumerate().take(steps.len())
+    {
+        let from = &b.data[first + step * b.row_stride..];
+        match from.first_chunk() {
+            Some(all) if cols == COLS && b.col_stride == 1 => *to = *all,
+            _ => {
+                *to = from_fn(|j| if j < cols { from[j * b.col_stride] } else { 0.0 });
             }
         }
-    }
+    })
 }

@@ -1,16 +1,15 @@
-//! Products from packed panels of `b` (AVX-512, `f32`).
+//! Products from packed panels of `b` (`f32`, x86 with AVX2 or more).
 //!
-//! The inner dimension is cut into stages of about [`DEPTH`] steps ([`super::stage`]).
+//! The inner dimension is cut into stages of [`Isa::depth`] steps, about ([`super::stage`]).
 //! A few rows times a large weight are computed the other way round, `(w a^T)^T`: the
 //! weight is then read where it is, once, and the few rows are what is copied.
 
+use super::isa::Isa;
 use super::stage::Stage;
 use super::{Into, Term, Threads};
 use crate::cpu::Scattered;
 use std::ops::Range;
 
-/// Steps of a stage, about: a panel of this length is 128 KiB.
-const DEPTH: usize = 1024;
 /// A short term is added to a stage that is full already.
 const MORE: usize = 64;
 /// Multiply-adds below which threads cost more than they bring.
@@ -22,6 +21,8 @@ const FEW: usize = 256;
 
 /// A sum of products, or if `flipped`, its transpose in `dst` and `into`.
 pub struct Job<'a> {
+    /// The machine has it.
+    pub isa: Isa,
     pub dst: Scattered<'a, f32>,
     pub stride: usize,
     pub into: Into<'a, f32>,
@@ -35,13 +36,12 @@ pub struct Part {
     pub steps: Range<usize>,
 }
 
-/// True if this is the faster way, and possible on this machine.
-pub fn suits(terms: &[Term<'_, f32>]) -> bool {
+/// True if this is the faster way, where it is possible.
+fn suits(terms: &[Term<'_, f32>]) -> bool {
     let (a, b) = &terms[0];
     // With fewer rows, copying `b` costs more than it brings. It is done for small ones, heads
     // among them: the bits of one image's logits are then those of many.
-    let rows = a.rows >= 8 || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms);
-    rows && is_x86_feature_detected!("avx512f")
+    a.rows >= 8 || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms)
 }
 
 fn flips(terms: &[Term<'_, f32>]) -> bool {
@@ -49,8 +49,29 @@ fn flips(terms: &[Term<'_, f32>]) -> bool {
     a.rows <= FEW && 4 * a.rows <= b.cols && b.row_stride == 1
 }
 
-/// [`super::gemm()`] of sizes that are checked. The machine has AVX-512F.
+/// [`super::gemm()`] of sizes that are checked, if this is the faster way and possible on
+/// this machine. Otherwise does nothing and returns false.
 pub fn run(
+    dst: &mut [f32],
+    stride: usize,
+    into: Into<'_, f32>,
+    terms: &[Term<'_, f32>],
+    threads: Threads,
+) -> bool {
+    let Some(isa) = Isa::widest().filter(|_| suits(terms)) else {
+        return false;
+    };
+    // SAFETY: the machine has it.
+    unsafe { run_with(isa, dst, stride, into, terms, threads) };
+    true
+}
+
+/// [`super::gemm()`] of sizes that are checked.
+///
+/// # Safety
+/// The machine has `isa`.
+pub unsafe fn run_with(
+    isa: Isa,
     dst: &mut [f32],
     stride: usize,
     into: Into<'_, f32>,
@@ -60,9 +81,9 @@ pub fn run(
     let (dst, flipped) = (Scattered::new(dst), flips(terms));
     if flipped {
         let terms: Vec<_> = terms.iter().map(|(a, b)| (b.t(), a.t())).collect();
-        run_job(&Job { dst, stride, into, terms: &terms, flipped }, threads);
+        run_job(&Job { isa, dst, stride, into, terms: &terms, flipped }, threads);
     } else {
-        run_job(&Job { dst, stride, into, terms, flipped }, threads);
+        run_job(&Job { isa, dst, stride, into, terms, flipped }, threads);
     }
 }
 
@@ -70,20 +91,20 @@ fn run_job(job: &Job<'_>, threads: Threads) {
     let (m, n) = (job.terms[0].0.rows, job.terms[0].1.cols);
     let work: usize = job.terms.iter().map(|(a, _)| m * n * a.cols).sum();
     let alone = threads == Threads::One || work < SMALL || rayon::current_num_threads() == 1;
-    for (i, parts) in stages(job.terms).iter().enumerate() {
+    for (i, parts) in stages(job.isa, job.terms).iter().enumerate() {
         let into = if i == 0 { job.into } else { Into::Add };
         Stage::new(job, into, parts, alone).run();
     }
 }
 
-fn stages(terms: &[Term<'_, f32>]) -> Vec<Vec<Part>> {
+fn stages(isa: Isa, terms: &[Term<'_, f32>]) -> Vec<Vec<Part>> {
     let (mut stages, mut stage, mut depth) = (Vec::new(), Vec::new(), 0);
     for (term, (a, _)) in terms.iter().enumerate() {
         // Equal pieces: a short one would read and write the result for little.
-        let piece = a.cols.div_ceil(a.cols.div_ceil(DEPTH).max(1)).max(1);
+        let piece = a.cols.div_ceil(a.cols.div_ceil(isa.depth()).max(1)).max(1);
         for from in (0..a.cols).step_by(piece) {
             let steps = from..a.cols.min(from + piece);
-            if depth > 0 && depth + steps.len() > DEPTH + MORE {
+            if depth > 0 && depth + steps.len() > isa.depth() + MORE {
                 stages.push(std::mem::take(&mut stage));
                 depth = 0;
             }

@@ -49,6 +49,32 @@ fn same_bits_for_any_number_of_threads() {
     }
 }
 
+/// On a machine with both instruction sets, the promise of `Isa`.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn same_bits_with_any_instruction_set() {
+    let here: Vec<_> = isa::Isa::ALL.into_iter().filter(|isa| isa.is_here()).collect();
+    for (m, n, k) in SHAPES {
+        let (a, b) = (values(0, m * k), values(7, k * n));
+        for b in [View::new(&b, k, n), View::new(&b, n, k).t()] {
+            let terms = [(View::new(&a, m, k), b)];
+            let run = |isa| {
+                let mut dst = vec![0.0; m * n];
+                // SAFETY: the machine has it.
+                unsafe { packed::run_with(isa, &mut dst, n, Into::Set, &terms, Threads::All) };
+                dst
+            };
+            let plain = product(Into::Set, &terms, Threads::One);
+            let worst = |got: &[f32]| {
+                got.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+            };
+            let all: Vec<_> = here.iter().map(|&isa| run(isa)).collect();
+            assert!(all.iter().all(|got| worst(got) < 1e-6 * (k as f32 + 10.0)), "{m}x{n}x{k}");
+            assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{m}x{n}x{k}");
+        }
+    }
+}
+
 /// A matrix with gaps, as it is or transposed.
 fn matrix(data: &[f32], rows: usize, cols: usize, gap: usize, t: bool) -> View<'_, f32> {
     match t {

@@ -2,7 +2,7 @@
 
 use super::super::pack::{self, Source};
 use super::super::packed::Part;
-use super::super::tile::{COLS, LANES, ROWS};
+use super::super::tile::{COLS, LANES};
 use super::Stage;
 use super::scratch::{Aligned, Scratch};
 use crate::cpu::Scattered;
@@ -13,7 +13,7 @@ const TILES: usize = 8;
 
 impl Stage<'_> {
     pub(super) fn copy_rows(&self) -> Vec<Aligned> {
-        let tiles = self.m.div_ceil(ROWS);
+        let tiles = self.m.div_ceil(self.rows());
         let copy = |(Part { term, steps }, source): (&Part, &Source)| {
             if *source != Source::Whole {
                 return Aligned::new(0);
@@ -23,11 +23,9 @@ impl Stage<'_> {
             let all = Scattered::new(memory.all_mut());
             self.for_each(tiles.div_ceil(TILES), |task| {
                 let tiles = task * TILES..tiles.min((task + 1) * TILES);
-                // SAFETY: every tile is its own; the machine has AVX-512F (`suits`).
-                unsafe {
-                    let to = all.row(tiles.start * size, tiles.len() * size);
-                    pack::whole(&self.job.terms[*term].0, steps.clone(), tiles, to);
-                }
+                // SAFETY: every tile is its own.
+                let to = unsafe { all.row(tiles.start * size, tiles.len() * size) };
+                pack::whole(self.rows(), &self.job.terms[*term].0, steps.clone(), tiles, to);
             });
             memory
         };
@@ -62,8 +60,9 @@ impl Stage<'_> {
         for Part { term, steps } in self.parts {
             let own;
             (own, to) = to.split_at_mut(steps.len() * COLS);
-            // SAFETY: the machine has AVX-512F (`suits`).
-            unsafe { pack::panel(&self.job.terms[*term].1, steps.clone(), panel * COLS, own) };
+            let b = &self.job.terms[*term].1;
+            // SAFETY: the machine has it.
+            unsafe { pack::panel(self.job.isa, b, steps.clone(), panel * COLS, own) };
         }
     }
 }

@@ -10,13 +10,11 @@ use super::Into;
 use super::flip;
 use super::pack::{self, Source};
 use super::packed::{Job, Part};
-use super::tile::{Ahead, COLS, Place, ROWS, Segment, Start, tile};
+use super::tile::{Ahead, COLS, Place, Segment, Start, tile};
 use rayon::prelude::*;
 use scratch::{Aligned, SCRATCH, Scratch};
 use std::ops::Range;
 
-/// Elements of the panels of a task: 1.1 MiB of the second-level cache.
-const PANELS: usize = 9 << 15;
 /// Tasks of a thread, about.
 const SHARES: usize = 6;
 /// Tiles that are computed in the time in which a panel is copied.
@@ -51,19 +49,26 @@ impl<'a> Stage<'a> {
     pub fn new(job: &'a Job<'a>, into: Into<'a, f32>, parts: &'a [Part], alone: bool) -> Self {
         let depth = parts.iter().map(|p| p.steps.len()).sum();
         let (m, n) = (job.terms[0].0.rows, job.terms[0].1.cols);
-        let source = |p: &Part| pack::source(&job.terms[p.term].0, n.div_ceil(COLS));
+        let most = job.isa.rows();
+        let source = |p: &Part| pack::source(most, &job.terms[p.term].0, n.div_ceil(COLS));
         let sources: Vec<_> = parts.iter().map(source).collect();
         let columns = job.terms.iter().all(|(_, b)| b.col_stride == 1);
-        let few = m <= 2 * ROWS && !job.flipped && !sources.contains(&Source::Whole);
+        let few = m <= 2 * most && !job.flipped && !sources.contains(&Source::Whole);
         let in_place = columns && few;
-        let tile_rows = m.div_ceil(m.div_ceil(ROWS));
+        let tile_rows = m.div_ceil(m.div_ceil(most));
         Self { job, into, parts, sources, alone, in_place, tile_rows, depth, m, n }
+    }
+
+    /// Rows of a tile.
+    fn rows(&self) -> usize {
+        self.job.isa.rows()
     }
 
     pub fn run(&self) {
         let panels = self.n.div_ceil(COLS);
         // So few that all tasks can read the same copies of them from their caches.
-        let shared = !self.alone && !self.in_place && panels * self.depth * COLS <= PANELS;
+        let shared =
+            !self.alone && !self.in_place && panels * self.depth * COLS <= self.job.isa.panels();
         let copies =
             Copies { rows: self.copy_rows(), panels: shared.then(|| self.copy_all_panels(panels)) };
         let (height, width) = self.task_size();
@@ -84,15 +89,15 @@ impl<'a> Stage<'a> {
 
     /// Rows and panels of a task: such that all threads are done at about the same time.
     fn task_size(&self) -> (usize, usize) {
-        let (tiles, panels) = (self.m.div_ceil(ROWS), self.n.div_ceil(COLS));
-        let most = (PANELS / (self.depth * COLS).max(1)).clamp(1, panels);
+        let (tiles, panels) = (self.m.div_ceil(self.rows()), self.n.div_ceil(COLS));
+        let most = (self.job.isa.panels() / (self.depth * COLS).max(1)).clamp(1, panels);
         if self.alone {
-            return (tiles * ROWS, most);
+            return (tiles * self.rows(), most);
         }
         let threads = rayon::current_num_threads();
         // A thread that comes late, or is slow, takes fewer tasks.
         let enough = (SHARES * threads).min(tiles * panels);
-        let mut best = (usize::MAX, (tiles * ROWS, most));
+        let mut best = (usize::MAX, (tiles * self.rows(), most));
         for across in panels.div_ceil(most)..=panels {
             let width = panels.div_ceil(across);
             for down in enough.div_ceil(across)..=enough.div_ceil(across) + threads {
@@ -103,7 +108,7 @@ impl<'a> Stage<'a> {
                 let rows = if self.job.flipped { height } else { height.div_ceil(3) };
                 let cost = tasks.div_ceil(threads) * (height * width + COPY * width + rows);
                 if tasks >= enough.min(2 * threads) && cost < best.0 {
-                    best = (cost, (height * ROWS, width));
+                    best = (cost, (height * self.rows(), width));
                 }
             }
         }
@@ -139,13 +144,13 @@ impl<'a> Stage<'a> {
                 panels.start
             }
         };
-        for row in rows.clone().step_by(ROWS) {
-            let count = (rows.end - row).min(ROWS);
+        for row in rows.clone().step_by(self.rows()) {
+            let count = (rows.end - row).min(self.rows());
             self.segments(row, count, &copies.rows, &mut scratch.tile, &mut segments);
             for (i, panel) in panels.clone().enumerate() {
                 let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
                 self.point_to(&mut segments, panel, panel - first, all);
-                let ahead = self.ahead(row + ROWS..rows.end, i, panels.len());
+                let ahead = self.ahead(row + self.rows()..rows.end, i, panels.len());
                 self.tile(row, count, panel * COLS, &segments, ahead);
             }
         }
@@ -172,8 +177,8 @@ impl<'a> Stage<'a> {
             let c = self.job.dst.pointer(y * stride + x);
             let place = Place { c, stride, rows, cols };
             match flipped {
-                true => flip::tile(place, start, segments, ahead),
-                false => tile(place, start, segments, ahead),
+                true => flip::tile(self.job.isa, place, start, segments, ahead),
+                false => tile(self.job.isa, place, start, segments, ahead),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Where a tile reads its operands.
 
 use super::super::pack::{self, Source};
-use super::super::tile::{Ahead, COLS, LANES, ROWS, Segment};
+use super::super::tile::{Ahead, COLS, LANES, Segment};
 use super::Stage;
 use super::scratch::Aligned;
 use std::ops::Range;
@@ -57,11 +57,13 @@ impl Stage<'_> {
                 Source::Tile => {
                     let own;
                     (own, free) = std::mem::take(&mut free).split_at_mut(pack::tile_len(depth));
-                    // SAFETY: the machine has AVX-512F (`suits`).
-                    unsafe { pack::tile(view, steps, row, count, own) };
+                    // SAFETY: the machine has it.
+                    unsafe { pack::tile(self.job.isa, view, steps, row, count, own) };
                     (own.as_ptr(), 1, LANES)
                 }
-                Source::Whole => (whole.all()[row / ROWS * depth * LANES..].as_ptr(), 1, LANES),
+                Source::Whole => {
+                    (whole.all()[row / self.rows() * depth * LANES..].as_ptr(), 1, LANES)
+                }
             };
             to.push(Segment { a, row_stride, col_stride, b: a, b_stride: COLS, depth });
         }
@@ -77,6 +79,6 @@ impl Stage<'_> {
             return Ahead::NONE;
         }
         let from = a.data[next.start * a.row_stride + steps.start..].as_ptr();
-        Ahead::new(from, a.row_stride, steps.len(), index, shares)
+        Ahead::new(from, a.row_stride, (self.rows(), steps.len()), index, shares)
     }
 }

@@ -1,6 +1,6 @@
 //! Fetching what the next tile reads.
 
-use super::{LANES, ROWS};
+use super::LANES;
 use std::arch::x86_64::*;
 
 /// Rows that the next tile will read: fetched into the second-level cache meanwhile,
@@ -21,16 +21,16 @@ impl Ahead {
     pub const NONE: Self =
         Self { from: std::ptr::null(), row_stride: 0, lines: 0, line: 0, left: 0 };
 
-    /// Share `index` of `shares` of [`ROWS`] rows of `depth` elements.
+    /// Share `index` of `shares` of `rows` rows of `depth` elements.
     pub fn new(
         from: *const f32,
         row_stride: usize,
-        depth: usize,
+        (rows, depth): (usize, usize),
         index: usize,
         shares: usize,
     ) -> Self {
         let lines = depth.div_ceil(LANES);
-        let (first, end) = (ROWS * lines * index / shares, ROWS * lines * (index + 1) / shares);
+        let (first, end) = (rows * lines * index / shares, rows * lines * (index + 1) / shares);
         let from = from.wrapping_add(first / lines.max(1) * row_stride);
         Self { from, row_stride, lines, line: first % lines.max(1), left: end - first }
     }

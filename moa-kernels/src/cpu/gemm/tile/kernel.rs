@@ -1,6 +1,7 @@
 //! The loop over the inner dimension, for every number of rows and vectors.
 
-use super::{Ahead, COLS, LANES, Place, ROWS, Segment, Start, mask};
+use super::vector::Vector;
+use super::{Ahead, COLS, LANES, Place, ROWS, Segment, Start};
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
@@ -27,8 +28,8 @@ macro_rules! each {
 /// # Safety
 /// As of [`super::tile`].
 #[inline(always)] // into what has the target feature
-unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
-    sums: &mut [[__m512; C]; R],
+unsafe fn steps<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
+    sums: &mut [[V; C]; R],
     s: &mut Segment,
     count: usize,
     (row_stride, col_stride, b_stride): (usize, usize, usize),
@@ -41,11 +42,11 @@ unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
     for _ in 0..count / UNROLL {
         each!(K < UNROLL in [0 1 2 3] {
             // SAFETY: the caller's.
-            let bs: [__m512; C] = from_fn(|j| unsafe {
-                _mm512_loadu_ps(b.wrapping_add(K * b_stride + j * LANES))
+            let bs: [V; C] = from_fn(|j| unsafe {
+                V::load(b.wrapping_add(K * b_stride + j * V::LANES))
             });
-            for j in 0..C {
-                let ahead = b.wrapping_add((K + NEXT) * b_stride + j * LANES);
+            for line in (0..C * V::LANES).step_by(LANES) {
+                let ahead = b.wrapping_add((K + NEXT) * b_stride + line);
                 // SAFETY: fetching ahead is allowed for any address.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
             }
@@ -53,9 +54,9 @@ unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
                 let a = rows[I / 3].wrapping_add(I % 3 * row_stride + K * col_stride);
                 // SAFETY: the caller's.
                 unsafe {
-                    let a = _mm512_set1_ps(*a);
+                    let a = V::splat(a);
                     for (sum, &b) in sums[I].iter_mut().zip(&bs) {
-                        *sum = _mm512_fmadd_ps(a, b, *sum);
+                        *sum = sum.add_product(a, b);
                     }
                 }
             });
@@ -71,40 +72,43 @@ unsafe fn steps<const R: usize, const C: usize, const UNROLL: usize>(
 ///
 /// # Safety
 /// As of [`super::tile`].
-#[target_feature(enable = "avx512f")]
-pub unsafe fn sized<const R: usize, const C: usize>(
+#[inline(always)] // into what has the target feature
+pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
     place: Place,
     start: Start,
     segments: &[Segment],
-    mut ahead: Ahead,
+    ahead: &mut Ahead,
 ) {
-    let masks: [__mmask16; C] = from_fn(|j| mask(place.cols - j * LANES));
-    let at = |i: usize, j: usize| place.c.wrapping_add(i * place.stride + j * LANES);
+    let count = |j: usize| place.cols - j * V::LANES;
+    let at = |i: usize, j: usize| place.c.wrapping_add(i * place.stride + j * V::LANES);
     // SAFETY (of all blocks): as promised by the caller of `tile`; loads and stores are
-    // masked to the tile's columns.
-    let mut sums: [[__m512; C]; R] = match start {
-        Start::Zero => [[_mm512_setzero_ps(); C]; R],
-        Start::There => {
-            from_fn(|i| from_fn(|j| unsafe { _mm512_maskz_loadu_ps(masks[j], at(i, j)) }))
-        }
-        Start::Row(row) => {
-            let load = |j| unsafe { _mm512_maskz_loadu_ps(masks[j], row.wrapping_add(j * LANES)) };
-            [from_fn(load); R]
-        }
-        Start::Over(matrix, stride, row) => {
-            let load = |from: *const f32, j: usize| unsafe {
-                _mm512_maskz_loadu_ps(masks[j], from.wrapping_add(j * LANES))
-            };
-            let row = match row.is_null() {
-                true => [_mm512_setzero_ps(); C],
-                false => from_fn(|j| load(row, j)),
-            };
-            from_fn(|i| {
-                let from = matrix.wrapping_add(i * stride);
-                from_fn(|j| _mm512_add_ps(load(from, j), row[j]))
-            })
-        }
+    // limited to the tile's columns.
+    let mut sums = [[unsafe { V::zero() }; C]; R];
+    let row = match start {
+        Start::Row(row) | Start::Over(_, _, row) => row,
+        Start::Zero | Start::There => std::ptr::null(),
     };
+    let (matrix, stride) = match start {
+        Start::There => (place.c.cast_const(), place.stride),
+        Start::Over(matrix, stride, _) => (matrix, stride),
+        Start::Zero | Start::Row(_) => (std::ptr::null(), 0),
+    };
+    // Loops over all rows here, not calls for each: those would not be inlined.
+    each!(J < C in [0 1] {
+        let along = J * V::LANES;
+        if !matrix.is_null() {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let from = matrix.wrapping_add(i * stride + along);
+                sums[J] = unsafe { V::load_first(count(J), from) };
+            }
+        }
+        if !row.is_null() {
+            let row = unsafe { V::load_first(count(J), row.wrapping_add(along)) };
+            for sums in &mut sums {
+                sums[J] = unsafe { sums[J].add(row) };
+            }
+        }
+    });
     for segment in segments {
         let (mut s, mut left) = (*segment, segment.depth);
         while left > 0 {
@@ -115,19 +119,19 @@ pub unsafe fn sized<const R: usize, const C: usize>(
             unsafe {
                 match strides {
                     (rows, 1, COLS) if count == STEPS => {
-                        steps::<R, C, 4>(&mut sums, &mut s, STEPS, (rows, 1, COLS));
+                        steps::<V, R, C, 4>(&mut sums, &mut s, STEPS, (rows, 1, COLS));
                     }
                     (1, LANES, COLS) if count == STEPS => {
-                        steps::<R, C, 4>(&mut sums, &mut s, STEPS, (1, LANES, COLS));
+                        steps::<V, R, C, 4>(&mut sums, &mut s, STEPS, (1, LANES, COLS));
                     }
-                    _ => steps::<R, C, 1>(&mut sums, &mut s, count, strides),
+                    _ => steps::<V, R, C, 1>(&mut sums, &mut s, count, strides),
                 }
             }
         }
     }
     for (i, sums) in sums.iter().enumerate() {
-        for (j, &sum) in sums.iter().enumerate() {
-            unsafe { _mm512_mask_storeu_ps(at(i, j), masks[j], sum) };
+        for (j, sum) in sums.iter().enumerate() {
+            unsafe { sum.store_first(count(j), at(i, j)) };
         }
     }
 }

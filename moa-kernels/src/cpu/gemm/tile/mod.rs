@@ -1,22 +1,21 @@
-//! The innermost loop: a tile of up to [`ROWS`] x [`COLS`] sums that stay in the
-//! registers of AVX-512 from start to end.
-//!
-//! 14 rows of two vectors are 28 of the 32 registers; two hold the elements of `b`
-//! and one that of `a`, so that each step of 28 multiply-adds needs 16 loads.
+//! The innermost loop: a tile of up to [`ROWS`] x [`COLS`] sums that stay in registers from
+//! start to end, all at once or one part after the other.
 
 mod ahead;
 mod kernel;
+mod narrow;
+mod vector;
+mod wide;
 
 pub use ahead::Ahead;
 
-use kernel::sized;
-use std::arch::x86_64::__mmask16;
+use super::isa::Isa;
 
-/// Rows of a tile.
+/// Rows of a tile, at most.
 pub const ROWS: usize = 14;
 /// Columns of a tile.
 pub const COLS: usize = 2 * LANES;
-/// Elements of a vector.
+/// Elements of a cache line, and of the widest vector.
 pub const LANES: usize = 16;
 
 /// What a sum starts from.
@@ -31,6 +30,20 @@ pub enum Start {
     /// The element of a matrix, given by the tile's first element and the stride, plus
     /// that of a row, unless null.
     Over(*const f32, usize, *const f32),
+}
+
+impl Start {
+    /// That of a part of the tile, from a row and a column on.
+    fn at(self, row: usize, col: usize) -> Self {
+        let along = |from: *const f32| if from.is_null() { from } else { from.wrapping_add(col) };
+        match self {
+            Self::Row(from) => Self::Row(along(from)),
+            Self::Over(matrix, stride, from) => {
+                Self::Over(matrix.wrapping_add(row * stride + col), stride, along(from))
+            }
+            start => start,
+        }
+    }
 }
 
 /// A stretch of the inner dimension.
@@ -66,25 +79,14 @@ pub struct Place {
 /// Computes one tile.
 ///
 /// # Safety
-/// The machine has AVX-512F. Every `rows` x `depth` of `a`, `depth` x `COLS` of `b`,
+/// The machine has `isa`. Every `rows` x `depth` of `a`, `depth` x `COLS` of `b`,
 /// `rows` x `cols` of `c` and `cols` of a start row can be read, those of `c` written.
-pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
-    macro_rules! dispatch {
-        ($($rows:literal)*) => {
-            // SAFETY: the caller's.
-            unsafe {
-                match (place.rows, place.cols > LANES) {
-                    $(($rows, false) => sized::<$rows, 1>(place, start, segments, ahead),
-                      ($rows, true) => sized::<$rows, 2>(place, start, segments, ahead),)*
-                    _ => unreachable!("a tile has 1 to {ROWS} rows"),
-                }
-            }
-        };
+pub unsafe fn tile(isa: Isa, place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
+    // SAFETY: the caller's.
+    unsafe {
+        match isa {
+            Isa::Avx512 => wide::tile(place, start, segments, ahead),
+            Isa::Avx2 => narrow::tile(place, start, segments, ahead),
+        }
     }
-    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-}
-
-/// The first `count` elements of a vector, all of them from 16 on.
-pub fn mask(count: usize) -> __mmask16 {
-    if count >= LANES { !0 } else { (1 << count) - 1 }
 }

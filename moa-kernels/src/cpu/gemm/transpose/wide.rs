@@ -1,23 +1,17 @@
-//! Transposed copies, 16 rows of 16 at a time.
+//! 16 rows of 16 at a time, with AVX-512.
 
-use super::tile::{LANES, ROWS, mask};
+use super::super::mask::mask;
+use super::super::tile::{LANES, ROWS};
+use super::Columns;
 use std::arch::x86_64::*;
 
-/// Up to 16 columns of `len` neighbours, `stride` from column to column, as rows that are
-/// `to_stride` apart; `width` elements of them, with zeros for columns that are not there.
+/// [`super::transpose`].
 ///
 /// # Safety
-/// The machine has AVX-512F; the columns can be read, the rows written.
+/// As of that; the machine has AVX-512F.
 #[target_feature(enable = "avx512f")]
-pub unsafe fn transpose(
-    from: *const f32,
-    stride: usize,
-    cols: usize,
-    len: usize,
-    to: *mut f32,
-    to_stride: usize,
-    width: usize,
-) {
+pub unsafe fn transpose(columns: Columns, to: *mut f32, to_stride: usize, width: usize) {
+    let Columns { from, stride, cols, len } = columns;
     // Without tests and masks inside, for the sizes of all but the last tiles.
     let whole = if width >= LANES { len / LANES * LANES } else { 0 };
     // SAFETY: the caller's.

@@ -14,8 +14,6 @@ mod flip;
 #[cfg(target_arch = "x86_64")]
 mod isa;
 #[cfg(target_arch = "x86_64")]
-mod mask;
-#[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod packed;
@@ -27,6 +25,8 @@ mod tests;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod transpose;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 mod view;
 
 pub use view::View;

@@ -62,8 +62,8 @@ pub unsafe fn tile(
     unsafe { transpose(isa, columns, to.as_mut_ptr(), LANES, LANES) };
 }
 
-/// Copies the row tiles `tiles` of `a`, of `most` rows; the copy of a tile holds [`LANES`] rows, of each
-/// step after the other.
+/// Copies the row tiles `tiles` of `a`, of `most` rows; the copy of a tile holds [`LANES`]
+/// rows, of each step after the other.
 pub fn whole(
     most: usize,
     a: &View<'_, f32>,

@@ -1,6 +1,6 @@
 //! The loop over the inner dimension, for every number of rows and vectors.
 
-use super::vector::Vector;
+use super::super::vector::Vector;
 use super::{Ahead, COLS, LANES, Place, ROWS, Segment, Start};
 use std::arch::x86_64::*;
 use std::array::from_fn;

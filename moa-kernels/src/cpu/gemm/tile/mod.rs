@@ -4,7 +4,6 @@
 mod ahead;
 mod kernel;
 mod narrow;
-mod vector;
 mod wide;
 
 pub use ahead::Ahead;

@@ -1,6 +1,6 @@
 //! 8 rows of 8 at a time, with AVX2.
 
-use super::super::mask::lanes;
+use super::super::vector::Vector;
 use super::Columns;
 use std::arch::x86_64::*;
 use std::array::from_fn;
@@ -15,7 +15,6 @@ const LANES: usize = 8;
 #[target_feature(enable = "avx2")]
 pub unsafe fn transpose(columns: Columns, to: *mut f32, to_stride: usize, width: usize) {
     let Columns { from, stride, cols, len } = columns;
-    // 16 elements of a column, one cache line, are read by turns.
     for k in (0..len).step_by(LANES) {
         let steps = (len - k).min(LANES);
         for half in (0..width.min(2 * LANES)).step_by(LANES) {
@@ -23,23 +22,13 @@ pub unsafe fn transpose(columns: Columns, to: *mut f32, to_stride: usize, width:
             let from = from.wrapping_add(half * stride + k);
             let to = to.wrapping_add(k * to_stride + half);
             // SAFETY (of all blocks): limited to the elements that exist.
-            let load = |j: usize| unsafe {
-                let from = from.wrapping_add(j * stride);
-                match (j < there, steps == LANES) {
-                    (false, _) => _mm256_setzero_ps(),
-                    (true, true) => _mm256_loadu_ps(from),
-                    (true, false) => _mm256_maskload_ps(from, lanes(steps)),
-                }
+            let load = |j: usize| match j < there {
+                true => unsafe { __m256::load_first(steps, from.wrapping_add(j * stride)) },
+                false => _mm256_setzero_ps(),
             };
             let rows = square(from_fn(load));
             for (i, row) in rows.into_iter().enumerate().take(steps) {
-                let to = to.wrapping_add(i * to_stride);
-                unsafe {
-                    match width >= LANES {
-                        true => _mm256_storeu_ps(to, row),
-                        false => _mm256_maskstore_ps(to, lanes(width), row),
-                    }
-                }
+                unsafe { row.store_first(width, to.wrapping_add(i * to_stride)) };
             }
         }
     }

@@ -1,7 +1,7 @@
 //! 16 rows of 16 at a time, with AVX-512.
 
-use super::super::mask::mask;
 use super::super::tile::{LANES, ROWS};
+use super::super::vector::mask;
 use super::Columns;
 use std::arch::x86_64::*;
 

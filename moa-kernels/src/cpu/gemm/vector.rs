@@ -1,6 +1,5 @@
-//! Vectors of both instruction sets, by the names that the innermost loop uses.
+//! Vectors of both instruction sets, by the names that the loops use.
 
-use super::super::mask::{lanes, mask};
 use std::arch::x86_64::*;
 
 /// A vector of `f32`.
@@ -90,4 +89,22 @@ impl Vector for __m256 {
             }
         }
     }
+}
+
+/// The first `count` elements of a vector of 16, all of them from 16 on.
+#[inline(always)]
+pub fn mask(count: usize) -> __mmask16 {
+    if count >= 16 { !0 } else { (1 << count) - 1 }
+}
+
+/// The first `count` elements of a vector of 8, fewer than 8.
+///
+/// # Safety
+/// The machine has AVX.
+#[inline(always)]
+unsafe fn lanes(count: usize) -> __m256i {
+    const ONES_AND_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let from = ONES_AND_ZEROS[8 - count..][..8].as_ptr();
+    // SAFETY: 8 elements; the caller's.
+    unsafe { _mm256_loadu_si256(from.cast()) }
 }

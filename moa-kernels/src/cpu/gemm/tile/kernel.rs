@@ -5,8 +5,6 @@ use super::{Ahead, COLS, LANES, Place, ROWS, Segment, Start};
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
-/// Steps between two fetches.
-const STEPS: usize = 8; // a multiple of the steps that are unrolled
 /// Steps that the elements of `b` are fetched ahead.
 const NEXT: usize = 8;
 
@@ -68,6 +66,25 @@ unsafe fn steps<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
     s.b = b;
 }
 
+/// Takes all steps of a segment but the last few, and tells how many those are.
+///
+/// # Safety
+/// As of [`super::tile`].
+#[inline(always)] // into what has the target feature
+unsafe fn long<V: Vector, const R: usize, const C: usize>(
+    sums: &mut [[V; C]; R],
+    s: &mut Segment,
+    ahead: &mut Ahead,
+    strides: (usize, usize, usize),
+) -> usize {
+    for _ in 0..s.depth / V::STEPS {
+        ahead.fetch();
+        // SAFETY: the caller's.
+        unsafe { steps::<V, R, C, 4>(sums, s, V::STEPS, strides) };
+    }
+    s.depth % V::STEPS
+}
+
 /// A tile of `R` rows and `C` vectors.
 ///
 /// # Safety
@@ -110,24 +127,17 @@ pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
         }
     });
     for segment in segments {
-        let (mut s, mut left) = (*segment, segment.depth);
-        while left > 0 {
-            let count = left.min(STEPS);
-            left -= count;
-            ahead.fetch();
-            let strides = (s.row_stride, s.col_stride, s.b_stride);
-            unsafe {
-                match strides {
-                    (rows, 1, COLS) if count == STEPS => {
-                        steps::<V, R, C, 4>(&mut sums, &mut s, STEPS, (rows, 1, COLS));
-                    }
-                    (1, LANES, COLS) if count == STEPS => {
-                        steps::<V, R, C, 4>(&mut sums, &mut s, STEPS, (1, LANES, COLS));
-                    }
-                    _ => steps::<V, R, C, 1>(&mut sums, &mut s, count, strides),
-                }
+        let mut s = *segment;
+        let strides = (s.row_stride, s.col_stride, s.b_stride);
+        // The strides are looked at once, not in the loop over the steps.
+        let left = unsafe {
+            match strides {
+                (rows, 1, COLS) => long(&mut sums, &mut s, ahead, (rows, 1, COLS)),
+                (1, LANES, COLS) => long(&mut sums, &mut s, ahead, (1, LANES, COLS)),
+                _ => s.depth,
             }
-        }
+        };
+        unsafe { steps::<V, R, C, 1>(&mut sums, &mut s, left, strides) };
     }
     for (i, sums) in sums.iter().enumerate() {
         for (j, sum) in sums.iter().enumerate() {

@@ -137,6 +137,11 @@ impl<'a> Pass<'a> {
         self.tracks
     }
 
+    /// True if it matters where routers send tokens that the result does not need.
+    pub(crate) fn heeds_routers(&self) -> bool {
+        self.tracks || self.watches || self.choices.is_some()
+    }
+
     /// Called by a routed layer.
     pub(crate) fn routed(&self, layer: &LayerId, routing: &Routing, balance: Option<Tensor>) {
         if self.watches {

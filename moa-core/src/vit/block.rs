@@ -28,6 +28,13 @@ pub struct Block {
     mlp: MlpKind,
 }
 
+/// For how many tokens, the first, each half of the block is computed; if `None`, for all.
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    attention: Option<usize>,
+    mlp: Option<usize>,
+}
+
 impl Block {
     /// Takes `blocks.{index}.*`; `method` says which linears carry an adapter.
     ///
@@ -98,26 +105,32 @@ impl Block {
     /// # Errors
     /// If `x` has another width.
     pub fn forward(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        self.pass(Stream::new(x.clone()), None, pass)?.settle()
+        self.pass(Stream::new(x.clone()), Wanted::default(), pass)?.settle()
     }
 
     /// [`Block::forward`] of a stream.
     pub(super) fn stream(&self, x: Stream, pass: &Pass<'_>) -> Result<Stream> {
-        self.pass(x, None, pass)
+        self.pass(x, Wanted::default(), pass)
     }
 
     /// The same for the last block, of which only the class token is wanted, the first of
-    /// the result. Where a router sees more tokens than that, their balance counts, and
-    /// all are computed.
+    /// the result. If a router's choices for other tokens count, in its balance or because
+    /// somebody looks, all are computed up to that router.
     pub(super) fn stream_class(&self, x: Stream, pass: &Pass<'_>) -> Result<Stream> {
-        let routed = [&self.proj, &self.fc1, &self.fc2].iter().any(|linear| linear.is_routed());
-        self.pass(x, (!routed).then_some(1), pass)
+        let heeded = |linear: &Linear| linear.is_routed() && pass.heeds_routers();
+        let mlp = (!heeded(&self.fc1) && !heeded(&self.fc2)).then_some(1);
+        self.pass(x, Wanted { attention: mlp.filter(|_| !heeded(&self.proj)), mlp }, pass)
     }
 
-    /// With only the first `queries` tokens of the result, if given.
-    fn pass(&self, x: Stream, queries: Option<usize>, pass: &Pass<'_>) -> Result<Stream> {
-        let x = self.pass_attention(x, queries, pass)?;
-        self.pass_mlp(x, pass)
+    fn pass(&self, x: Stream, wanted: Wanted, pass: &Pass<'_>) -> Result<Stream> {
+        let x = self.pass_attention(x, wanted.attention, pass)?;
+        match wanted.mlp {
+            Some(count) if wanted.attention.is_none() => {
+                let x = x.settle()?.narrow(1, 0, count)?.contiguous()?;
+                self.pass_mlp(Stream::new(x), pass)
+            }
+            _ => self.pass_mlp(x, pass),
+        }
     }
 
     fn pass_attention(

@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use crate::swad::SwadRule;
 use moa_core::adapter::Init;
+use moa_core::backbone::Pool;
 use moa_core::method::{LinearName, Trains};
 
 /// Batches of images that are alive at the same time: read ahead, joined, on their way.
@@ -31,7 +32,10 @@ pub fn estimate(plan: &Plan) -> usize {
         let mlp = adapted(LinearName::Fc1).max(adapted(LinearName::Fc2));
         let inner = if mlp == 1 { 2 * h } else { usize::from(!recompute) * h };
         let routers: usize = LinearName::ALL.into_iter().map(adapted).sum();
-        5 * d + adapted(LinearName::Proj) * d + inner + routers * routed
+        let class_only = block + 1 == config.depth && config.pool == Pool::Cls;
+        // The last MLP then sees a token of each image, unless its own routers look at all.
+        let second = if class_only && (routed == 0 || mlp == 0) { 0 } else { d + inner };
+        4 * d + adapted(LinearName::Proj) * d + second + routers * routed
     };
     let saved = tokens * (first..config.depth).map(kept_of).sum::<usize>();
     let per_image = 4 * (rows * cols + 1 + config.registers) * (4 * d + 3 * h);

@@ -3,6 +3,9 @@
 use super::LANES;
 use std::arch::x86_64::*;
 
+/// Steps of a tile between two fetches: with AVX2, of all its parts together.
+const STEPS: usize = 8;
+
 /// Rows that the next tile will read: fetched into the second-level cache meanwhile,
 /// as the processor does not foresee the jump from tile to tile.
 #[derive(Clone, Copy)]
@@ -14,12 +17,14 @@ pub struct Ahead {
     line: usize,
     /// Lines still to fetch in this tile.
     left: usize,
+    /// Lines to fetch each time.
+    each: usize,
 }
 
 impl Ahead {
     /// Nothing.
     pub const NONE: Self =
-        Self { from: std::ptr::null(), row_stride: 0, lines: 0, line: 0, left: 0 };
+        Self { from: std::ptr::null(), row_stride: 0, lines: 0, line: 0, left: 0, each: 0 };
 
     /// Share `index` of `shares` of `rows` rows of `depth` elements.
     pub fn new(
@@ -32,21 +37,22 @@ impl Ahead {
         let lines = depth.div_ceil(LANES);
         let (first, end) = (rows * lines * index / shares, rows * lines * (index + 1) / shares);
         let from = from.wrapping_add(first / lines.max(1) * row_stride);
-        Self { from, row_stride, lines, line: first % lines.max(1), left: end - first }
+        let (line, left) = (first % lines.max(1), end - first);
+        Self { from, row_stride, lines, line, left, each: left.div_ceil((depth / STEPS).max(1)) }
     }
 
-    /// The next line, if any is left.
+    /// The next lines, if any are left.
     #[inline(always)]
     pub(super) fn fetch(&mut self) {
-        if self.left == 0 {
-            return;
-        }
-        // SAFETY: fetching ahead is allowed for any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(self.from.wrapping_add(self.line * LANES).cast()) };
-        self.left -= 1;
-        self.line += 1;
-        if self.line == self.lines {
-            (self.line, self.from) = (0, self.from.wrapping_add(self.row_stride));
+        for _ in 0..self.each.min(self.left) {
+            let next = self.from.wrapping_add(self.line * LANES);
+            // SAFETY: fetching ahead is allowed for any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(next.cast()) };
+            self.left -= 1;
+            self.line += 1;
+            if self.line == self.lines {
+                (self.line, self.from) = (0, self.from.wrapping_add(self.row_stride));
+            }
         }
     }
 }

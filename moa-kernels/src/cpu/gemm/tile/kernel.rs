@@ -71,7 +71,7 @@ unsafe fn steps<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
 /// # Safety
 /// As of [`super::tile`].
 #[inline(always)] // into what has the target feature
-unsafe fn long<V: Vector, const R: usize, const C: usize>(
+unsafe fn long<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
     sums: &mut [[V; C]; R],
     s: &mut Segment,
     ahead: &mut Ahead,
@@ -80,7 +80,7 @@ unsafe fn long<V: Vector, const R: usize, const C: usize>(
     for _ in 0..s.depth / V::STEPS {
         ahead.fetch();
         // SAFETY: the caller's.
-        unsafe { steps::<V, R, C, 4>(sums, s, V::STEPS, strides) };
+        unsafe { steps::<V, R, C, UNROLL>(sums, s, V::STEPS, strides) };
     }
     s.depth % V::STEPS
 }
@@ -129,11 +129,16 @@ pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
     for segment in segments {
         let mut s = *segment;
         let strides = (s.row_stride, s.col_stride, s.b_stride);
-        // The strides are looked at once, not in the loop over the steps.
+        // The strides are looked at once, not in the loop over the steps. With two vectors a row
+        // and neighbours in it unrolled, the compiler reads all of them first, and the
+        // registers do not suffice.
         let left = unsafe {
             match strides {
-                (rows, 1, COLS) => long(&mut sums, &mut s, ahead, (rows, 1, COLS)),
-                (1, LANES, COLS) => long(&mut sums, &mut s, ahead, (1, LANES, COLS)),
+                (rows, 1, COLS) if C == 1 => {
+                    long::<V, R, C, 4>(&mut sums, &mut s, ahead, (rows, 1, COLS))
+                }
+                (rows, 1, COLS) => long::<V, R, C, 1>(&mut sums, &mut s, ahead, (rows, 1, COLS)),
+                (1, LANES, COLS) => long::<V, R, C, 4>(&mut sums, &mut s, ahead, (1, LANES, COLS)),
                 _ => s.depth,
             }
         };

@@ -72,14 +72,14 @@ fn a_step_takes_no_more_than_it_did() {
         assert!(found.large <= large, "{set:?}: {} large allocations, not {large}", found.large);
     };
     alone(|| {
-        // KiB at the peak, 5 % more than with AVX-512, which copies more of an operand at once
-        // (found with AVX2: 9389, 7612, 14344, 11679, 13179, 11402); large allocations by our own
-        // products (found with AVX2: 68, 74, 136, 144, 188, 194) and without (77 to 330).
-        check(&[LORA], 10_900, [104, 134]);
-        check(&[LORA, LESS], 9_110, [110, 145]);
-        check(&[LORA_MOA], 15_110, [297, 350]);
-        check(&[LORA_MOA, LESS], 13_760, [305, 363]);
-        check(&[KADAPTATION_MOA], 13_860, [227, 258]);
-        check(&[KADAPTATION_MOA, LESS], 11_990, [233, 269]);
+        // KiB at the peak, with room for the copies of the `gemm` crate (our own products, with
+        // AVX-512: 9389, 7612, 11866, 10089, 13178, 11401; AVX2 differs by one); large allocations
+        // by our own products (found: 68, 74, 128, 134, 186, 192) and without (77 to 330).
+        check(&[LORA], 10_900, [75, 134]);
+        check(&[LORA, LESS], 9_110, [82, 145]);
+        check(&[LORA_MOA], 12_630, [141, 350]);
+        check(&[LORA_MOA, LESS], 12_170, [148, 363]);
+        check(&[KADAPTATION_MOA], 13_860, [205, 258]);
+        check(&[KADAPTATION_MOA, LESS], 11_990, [212, 269]);
     });
 }

@@ -73,7 +73,7 @@ fn a_step_takes_no_more_than_it_did() {
     };
     alone(|| {
         // KiB at the peak, with room for the copies of the `gemm` crate (our own products, with
-        // AVX-512: 9389, 7612, 11866, 10089, 13178, 11401; AVX2 differs by one); large allocations
+        // AVX-512: 9389, 7612, 11866, 10089, 13178, 11401); large allocations
         // by our own products (found: 68, 74, 128, 134, 186, 192) and without (77 to 330).
         check(&[LORA], 10_900, [75, 134]);
         check(&[LORA, LESS], 9_110, [82, 145]);

@@ -11,6 +11,8 @@ pub trait Vector: Copy {
     const LANES: usize;
     /// Steps of a product between two fetches, a multiple of those that are unrolled.
     const STEPS: usize;
+    /// One instruction reads a number and multiplies with it in every lane.
+    const FOLDS: bool;
     /// All zeros.
     unsafe fn zero() -> Self;
     /// A number in every lane.
@@ -55,6 +57,7 @@ macro_rules! instructions {
 impl Vector for __m512 {
     const LANES: usize = 16;
     const STEPS: usize = 8;
+    const FOLDS: bool = true;
     instructions!(_mm512_setzero_ps _mm512_set1_ps _mm512_loadu_ps _mm512_add_ps _mm512_fmadd_ps);
 
     #[inline(always)]
@@ -71,6 +74,7 @@ impl Vector for __m512 {
 impl Vector for __m256 {
     const LANES: usize = 8;
     const STEPS: usize = 32;
+    const FOLDS: bool = false;
     instructions!(_mm256_setzero_ps _mm256_set1_ps _mm256_loadu_ps _mm256_add_ps _mm256_fmadd_ps);
 
     #[inline(always)]

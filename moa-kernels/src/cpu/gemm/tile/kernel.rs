@@ -1,77 +1,15 @@
-//! The loop over the inner dimension, for every number of rows and vectors.
+//! A tile: its sums from start to end, for every number of rows and vectors.
 
 use super::super::vector::Vector;
-use super::{Ahead, COLS, LANES, Place, ROWS, Segment, Start};
-use std::arch::x86_64::*;
-use std::array::from_fn;
-
-/// Steps that the elements of `b` are fetched ahead.
-const NEXT: usize = 8;
-
-/// Repeats a block for every number `N` of a list that is below a bound. A loop of this
-/// length would stay one, with its sums in memory.
-macro_rules! each {
-    ($number:ident < $bound:ident in [$($value:literal)*] $block:block) => {$(
-        if $value < $bound {
-            const $number: usize = $value;
-            $block
-        }
-    )*};
-}
-
-/// Takes `count` steps, a multiple of `UNROLL`. Where the strides are constants, what
-/// is left beside multiply-adds and loads is next to nothing: the processor may share
-/// its slots with somebody else.
-///
-/// # Safety
-/// As of [`super::tile`].
-#[inline(always)] // into what has the target feature
-unsafe fn steps<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
-    sums: &mut [[V; C]; R],
-    s: &mut Segment,
-    count: usize,
-    (row_stride, col_stride, b_stride): (usize, usize, usize),
-) {
-    // Rows in threes: an address is then one of these and 0, 1 or 2 times one register,
-    // which instructions compute on the way.
-    let mut rows: [*const f32; ROWS.div_ceil(3)] =
-        from_fn(|group| s.a.wrapping_add(3 * group * row_stride));
-    let mut b = s.b;
-    for _ in 0..count / UNROLL {
-        each!(K < UNROLL in [0 1 2 3] {
-            // SAFETY: the caller's.
-            let bs: [V; C] = from_fn(|j| unsafe {
-                V::load(b.wrapping_add(K * b_stride + j * V::LANES))
-            });
-            for line in (0..C * V::LANES).step_by(LANES) {
-                let ahead = b.wrapping_add((K + NEXT) * b_stride + line);
-                // SAFETY: fetching ahead is allowed for any address.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead.cast()) };
-            }
-            each!(I < R in [0 1 2 3 4 5 6 7 8 9 10 11 12 13] {
-                let a = rows[I / 3].wrapping_add(I % 3 * row_stride + K * col_stride);
-                // SAFETY: the caller's.
-                unsafe {
-                    let a = V::splat(a);
-                    for (sum, &b) in sums[I].iter_mut().zip(&bs) {
-                        *sum = sum.add_product(a, b);
-                    }
-                }
-            });
-        });
-        rows = rows.map(|row| row.wrapping_add(UNROLL * col_stride));
-        b = b.wrapping_add(UNROLL * b_stride);
-    }
-    s.a = s.a.wrapping_add(count * col_stride);
-    s.b = b;
-}
+use super::steps::{each, steps};
+use super::{Ahead, COLS, LANES, Place, Segment, Start};
 
 /// Takes all steps of a segment but the last few, and tells how many those are.
 ///
 /// # Safety
 /// As of [`super::tile`].
 #[inline(always)] // into what has the target feature
-unsafe fn long<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
+unsafe fn long<V: Vector, const R: usize, const C: usize, const UNROLL: usize, const FOLD: bool>(
     sums: &mut [[V; C]; R],
     s: &mut Segment,
     ahead: &mut Ahead,
@@ -80,7 +18,7 @@ unsafe fn long<V: Vector, const R: usize, const C: usize, const UNROLL: usize>(
     for _ in 0..s.depth / V::STEPS {
         ahead.fetch();
         // SAFETY: the caller's.
-        unsafe { steps::<V, R, C, UNROLL>(sums, s, V::STEPS, strides) };
+        unsafe { steps::<V, R, C, UNROLL, FOLD>(sums, s, V::STEPS, strides) };
     }
     s.depth % V::STEPS
 }
@@ -135,14 +73,18 @@ pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
         let left = unsafe {
             match strides {
                 (rows, 1, COLS) if C == 1 => {
-                    long::<V, R, C, 4>(&mut sums, &mut s, ahead, (rows, 1, COLS))
+                    long::<V, R, C, 4, false>(&mut sums, &mut s, ahead, (rows, 1, COLS))
                 }
-                (rows, 1, COLS) => long::<V, R, C, 1>(&mut sums, &mut s, ahead, (rows, 1, COLS)),
-                (1, LANES, COLS) => long::<V, R, C, 4>(&mut sums, &mut s, ahead, (1, LANES, COLS)),
+                (rows, 1, COLS) => {
+                    long::<V, R, C, 1, false>(&mut sums, &mut s, ahead, (rows, 1, COLS))
+                }
+                (1, LANES, COLS) => {
+                    long::<V, R, C, 4, true>(&mut sums, &mut s, ahead, (1, LANES, COLS))
+                }
                 _ => s.depth,
             }
         };
-        unsafe { steps::<V, R, C, 1>(&mut sums, &mut s, left, strides) };
+        unsafe { steps::<V, R, C, 1, false>(&mut sums, &mut s, left, strides) };
     }
     for (i, sums) in sums.iter().enumerate() {
         for (j, sum) in sums.iter().enumerate() {

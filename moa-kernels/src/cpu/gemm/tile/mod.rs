@@ -4,6 +4,7 @@
 mod ahead;
 mod kernel;
 mod narrow;
+mod steps;
 mod wide;
 
 pub use ahead::Ahead;

@@ -8,10 +8,10 @@
 `--forms` are those of step_memory.py; "+compiled" after one is with torch.compile.
 First check_peers.py must find outputs and gradients of both equal, at batch 2
 and not compiled, in f32.
-Then every round runs each program once, ours once for each of its settings, in
-processes of their own: speed is the median of the rounds, the ratio the median of
-the ratios within rounds, with the lowest and the highest; memory is the highest
-of all rounds.
+Then every round starts both programs, which take their steps in turns: a machine whose
+speed changes slows both. Speed is the median of all steps, the ratio that of the ratios
+of neighbours in time, with the lowest and the highest tenth; memory is the highest of
+all rounds.
 """
 import argparse
 import json
@@ -19,10 +19,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
 COMPILED = "+compiled"
+# Seconds between steps, for threads that go on looking for work.
+PAUSE = 0.05
 TYPES = {"f32": "float32", "bf16": "bfloat16"}
 KRONECKER = ("--method", "paper/kadaptation-moa")
 FORWARD = ("--method", "linear-probe", "--forward")
@@ -48,8 +51,37 @@ def output(command):
     return done.stdout
 
 
-def run(command):
-    return json.loads(output(command).splitlines()[-1])
+class Program:
+    """One that prints a line "turn" before each timed step and waits for one, then prints its result."""
+
+    def __init__(self, command):
+        self.command = [str(part) for part in command]
+        self.errors = tempfile.TemporaryFile("w+")
+        self.running = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+
+    def wait(self):
+        """Until the step is done: its line."""
+        line = self.running.stdout.readline()
+        if not line:
+            self.errors.seek(0)
+            raise SystemExit(f"{self.command[0]}: {self.errors.read().strip()}")
+        return line
+
+    def step(self):
+        time.sleep(PAUSE)
+        self.running.stdin.write("\n")
+        self.running.stdin.flush()
+        return self.wait()
+
+
+def race(commands, iters):
+    """Results of programs that take their steps in turns."""
+    programs = [Program(command) for command in commands]
+    for program in programs:
+        program.wait()
+    lines = [[program.step() for program in programs] for _ in range(iters)]
+    return [json.loads(line) for line in lines[-1]]
 
 
 def check(args, settings, extra):
@@ -57,13 +89,22 @@ def check(args, settings, extra):
     for ours in settings:
         forms = {form.removesuffix(COMPILED): None for form in args.forms if ours_of(form) == ours}
         with tempfile.TemporaryDirectory() as folder:
-            output([args.ours, "--model", args.model, "--batch", 2, "--dump", folder, *ours, *extra])
+            output([args.ours, "--model", args.model, "--batch", 2, "--dump", folder, "--device", args.device,
+                    *ours, *extra])
             print(output([sys.executable, HERE / "check_peers.py", folder, "--forms", *forms]), end="", flush=True)
 
 
-def speed_and_memory(rounds, device):
+def told(batch, device, ours, theirs):
+    """Speed, memory and their ratios, of the results of all rounds."""
     peak = "peak_rss_mib" if device == "cpu" else "peak_gpu_mib"
-    return statistics.median(r["img_s_median"] for r in rounds), max(r[peak] for r in rounds)
+    seconds = [[s for result in results for s in result["seconds"]] for results in (ours, theirs)]
+    rate, their_rate = (batch / statistics.median(s) for s in seconds)
+    memory, their_memory = (max(result[peak] for result in results) for results in (ours, theirs))
+    ratios = sorted(their / own for own, their in zip(*seconds))
+    tenth = len(ratios) // 10
+    return (f"ours {rate:8.2f} images/s {memory:6} MiB   theirs {their_rate:8.2f} images/s {their_memory:6} MiB"
+            f"   ours: {statistics.median(ratios):.2f}x ({ratios[tenth]:.2f} to {ratios[-1 - tenth]:.2f})"
+            f", {memory / their_memory:.2f} of the memory")
 
 
 def main():
@@ -73,36 +114,26 @@ def main():
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--forms", nargs="+", default=["einsum", "gemm", "grouped"], metavar="FORM", choices=FORMS)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--iters", type=int, default=3)
+    parser.add_argument("--iters", type=int, default=5)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dtype", choices=TYPES, default="f32", help="type to compute in, on cuda")
     parser.add_argument("--extra", nargs="*", default=[], help="options of step_cost, such as checkpoint-activations")
     args = parser.parse_args()
 
-    extra = [f"--{option}" for option in args.extra] + ["--device", args.device]
+    extra = [f"--{option}" for option in args.extra]
     warmup = 1 if args.device == "cpu" else 5
     settings = list(dict.fromkeys(ours_of(form) for form in args.forms))
     check(args, settings, extra)
     for batch in args.batch:
-        shared = ["--model", args.model, "--batch", batch, "--iters", args.iters]
-        own, peer = ["--dtype", args.dtype], ["--dtype", TYPES[args.dtype], "--device", args.device]
-        ours, theirs = {setting: [] for setting in settings}, {form: [] for form in args.forms}
-        for _ in range(args.rounds):
-            for setting in settings:
-                ours[setting].append(run([args.ours, *shared, "--warmup", warmup, *setting, *extra, *own]))
-                for form in (form for form in args.forms if ours_of(form) == setting):
-                    plain = form.removesuffix(COMPILED)
-                    options = ["--warmup", warmup] if plain == form else ["--warmup", warmup + 3, "--compile"]
-                    theirs[form].append(
-                        run([sys.executable, HERE / "step_memory.py", *shared, *options, *peer, "--form", plain]))
-        for form, rounds in theirs.items():
-            own = ours[ours_of(form)]
-            (rate, peak), (own_rate, own_peak) = (speed_and_memory(r, args.device) for r in (rounds, own))
-            ratios = sorted(o["img_s_median"] / r["img_s_median"] for o, r in zip(own, rounds))
-            print(f"{args.model} batch {batch:3} {form:21} ours {own_rate:8.2f} images/s {own_peak:6} MiB"
-                  f"   theirs {rate:8.2f} images/s {peak:6} MiB"
-                  f"   ours: {statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-                  f", {own_peak / peak:.2f} of the memory", flush=True)
+        shared = ["--turns", "--model", args.model, "--batch", batch, "--iters", args.iters, "--device", args.device]
+        for form in args.forms:
+            plain = form.removesuffix(COMPILED)
+            options = ["--warmup", warmup] if plain == form else ["--warmup", warmup + 3, "--compile"]
+            ours = [args.ours, *shared, "--warmup", warmup, "--dtype", args.dtype, *ours_of(form), *extra]
+            theirs = [sys.executable, HERE / "step_memory.py", *shared, *options, "--dtype", TYPES[args.dtype],
+                      "--form", plain]
+            results = zip(*(race([ours, theirs], args.iters) for _ in range(args.rounds)))
+            print(f"{args.model} batch {batch:3} {form:21}", told(batch, args.device, *results), flush=True)
 
 
 if __name__ == "__main__":

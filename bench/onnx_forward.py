@@ -27,10 +27,12 @@ def main():
     parser.add_argument("file")
     for name in ("batch", "iters", "warmup", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--turns", action="store_true")
     args = parser.parse_args()
     model = session(args.file, args.threads)
     x = numpy.random.default_rng(0).standard_normal((args.batch, 3, 224, 224), dtype=numpy.float32)
-    found = measure(lambda: model.run(None, {"images": x}), args.batch, args.warmup, args.iters)
+    found = measure(lambda: model.run(None, {"images": x}), args.batch, args.warmup, args.iters,
+                    turns=args.turns)
     print(json.dumps(dict(impl="onnxruntime", version=onnxruntime.__version__, **found)))
 
 

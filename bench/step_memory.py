@@ -114,8 +114,14 @@ def run_onnx(model, args):
         command = [sys.executable, Path(__file__).with_name("onnx_forward.py"), path]
         for name in ("batch", "iters", "warmup", "threads"):
             command += [f"--{name}", getattr(args, name)]
-        done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+        command += ["--turns"] * args.turns
+        running = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+        for line in running.stdout:
+            if line == "turn\n":
+                print(line, end="", flush=True)
+        if running.wait():
+            raise SystemExit(running.returncode)
+    return json.loads(line)
 
 
 def main():
@@ -127,6 +133,7 @@ def main():
     parser.add_argument("--iters", type=int, default=5)
     parser.add_argument("--warmup", type=int, help="default: 2, compiled 4")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", action="store_true", help="print a line before each timed step and wait for one")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32",
                         help="of everything, trained tensors too")
@@ -165,7 +172,7 @@ def main():
     if args.compile:
         model.compile()
     result |= run_onnx(model, args) if args.form == "onnx" else measure(
-        step, batch, args.warmup, args.iters, args.device)
+        step, batch, args.warmup, args.iters, args.device, args.turns)
     print(json.dumps(result))
 
 

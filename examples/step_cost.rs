@@ -60,6 +60,9 @@ struct Args {
     /// Steps before
     #[arg(long, default_value_t = 2)]
     warmup: u32,
+    /// Print a line before each timed step and wait for one
+    #[arg(long)]
+    turns: bool,
     /// Classify instead of training
     #[arg(long)]
     forward: bool,
@@ -104,6 +107,10 @@ fn main() -> Result<()> {
     let mut adam = Adam::new(&optim, model.trainable())?;
     let mut seconds = Vec::new();
     for step in 0..args.warmup + args.iters {
+        if args.turns && step >= args.warmup {
+            println!("turn");
+            std::io::stdin().read_line(&mut String::new())?;
+        }
         let start = Instant::now();
         if args.forward {
             let logits = model.logits(&images, &Pass::eval())?.context("no head")?;
@@ -118,7 +125,8 @@ fn main() -> Result<()> {
         device.synchronize()?;
         seconds.push(start.elapsed().as_secs_f64());
     }
-    let timed = &mut seconds[args.warmup as usize..];
+    let seconds = &seconds[args.warmup as usize..];
+    let mut timed = seconds.to_vec();
     timed.sort_by(f64::total_cmp);
     let median = timed.get(timed.len() / 2).context("--iters must be at least 1")?;
     let line = json!({
@@ -130,6 +138,7 @@ fn main() -> Result<()> {
         "trainable": model.trainable_parameters(),
         "img_s_median": args.batch as f64 / median,
         "step_s": median,
+        "seconds": seconds,
         "peak_rss_mib": peak_rss_mib(),
         "peak_gpu_mib": moa_kernels::memory::device_peak(&device).map(|bytes| bytes >> 20),
     });

@@ -26,7 +26,8 @@ pub struct Layer {
 pub enum Work {
     Forward,
     /// Forward, and backward from one output: what the gradient holds does not matter, and a sum
-    /// over all of them would take longer than the layer on a GPU.
+    /// over all of them would take longer than the layer on a GPU. What it takes to make that
+    /// gradient is timed beside it and left out: in a model, the layer behind makes it.
     Training,
 }
 
@@ -95,14 +96,19 @@ impl Layer {
     /// Both in turns, for some seconds.
     pub fn compare(&self, work: Work, limit: f64) -> Times {
         let constant = self.x.as_detached_tensor();
-        let timed = |layer: &dyn Fn(&Tensor) -> Result<Tensor>| {
-            self.seconds(&|| match work {
-                Work::Forward => layer(&constant).map(drop),
-                Work::Training => {
-                    let tape = Tape::start()?;
-                    tape.backward(&one_output(&layer(&self.x)?)?).map(drop)
-                }
+        let y = Var::from_tensor(&self.frozen(&constant).unwrap()).unwrap();
+        let training = |layer: &dyn Fn() -> Result<Tensor>| {
+            self.seconds(&|| {
+                let tape = Tape::start()?;
+                tape.backward(&one_output(&layer()?)?).map(drop)
             })
+        };
+        let timed = |layer: &dyn Fn(&Tensor) -> Result<Tensor>| match work {
+            Work::Forward => self.seconds(&|| layer(&constant).map(drop)),
+            Work::Training => {
+                let gradient = training(&|| Ok(y.as_tensor().clone()));
+                training(&|| layer(&self.x)) - gradient
+            }
         };
         let (mut all, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
         let start = Instant::now();

@@ -3,10 +3,12 @@
 //! all `up` form one thin matrix again. Cheaper than sorting tokens while the
 //! total rank is small against `in`.
 
+use super::thin::Thin;
 use crate::cpu::{BLOCK, Into, Real, Threads, View, column_sums, product};
 use crate::routed::{Experts, Grads, Layer, WantsX};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The sizes of one layer.
 pub struct Sizes {
@@ -35,19 +37,19 @@ impl Experts for Sizes {
 }
 
 /// All experts side by side.
-struct Banks<T> {
+pub struct Banks<T> {
     /// `[R, in]`
-    down: Vec<T>,
+    pub down: Vec<T>,
     /// `[out, R]`
-    up: Vec<T>,
+    pub up: Vec<T>,
 }
 
 impl<T: Real> Layer<'_, T, Sizes> {
-    fn tokens(&self) -> usize {
+    pub(super) fn tokens(&self) -> usize {
         self.x.len() / self.settings.width
     }
 
-    fn total_rank(&self) -> usize {
+    pub(super) fn total_rank(&self) -> usize {
         self.settings.ranks.iter().sum()
     }
 
@@ -94,23 +96,34 @@ impl<T: Real> Layer<'_, T, Sizes> {
     /// Multiplies each rank column by the gate of its expert, zero where the
     /// expert was not chosen.
     fn gate(&self, h: &[T]) -> Vec<T> {
-        let (total, k) = (self.total_rank(), self.top_k());
-        let scale = T::from_f64(self.settings.scale);
+        let total = self.total_rank();
         let mut hg = vec![T::zero(); h.len()];
-        let rows = hg.par_chunks_mut(total).zip(h.par_chunks(total)).enumerate();
-        rows.with_min_len(BLOCK).for_each(|(t, (hg, h))| {
-            for choice in t * k..(t + 1) * k {
-                let (first, rank) = self.columns(self.indices[choice] as usize);
-                let gate = self.gates[choice] * scale;
-                for j in first..first + rank {
-                    hg[j] = gate * h[j];
-                }
-            }
-        });
+        let blocks = hg.par_chunks_mut(BLOCK * total).zip(h.par_chunks(BLOCK * total)).enumerate();
+        blocks.for_each(|(block, (hg, h))| self.gate_rows(block * BLOCK, h, hg));
         hg
     }
 
-    fn top_k(&self) -> usize {
+    /// The same for the tokens from `first` on, into zeros.
+    pub(super) fn gate_rows(&self, first: usize, h: &[T], to: &mut [T]) {
+        let (total, scale) = (self.total_rank(), T::from_f64(self.settings.scale));
+        for (t, (to, h)) in (first..).zip(to.chunks_mut(total).zip(h.chunks(total))) {
+            for (span, gate) in self.chosen(t) {
+                let gate = gate * scale;
+                to[span.clone()].iter_mut().zip(&h[span]).for_each(|(to, &h)| *to = gate * h);
+            }
+        }
+    }
+
+    /// The rank columns of the experts that a token chose, and their gates.
+    pub(super) fn chosen(&self, token: usize) -> impl Iterator<Item = (Range<usize>, T)> {
+        let k = self.top_k();
+        (token * k..(token + 1) * k).map(|choice| {
+            let (first, rank) = self.columns(self.indices[choice] as usize);
+            (first..first + rank, self.gates[choice])
+        })
+    }
+
+    pub(super) fn top_k(&self) -> usize {
         self.indices.len() / self.tokens().max(1)
     }
 
@@ -132,35 +145,17 @@ impl<T: Real> Layer<'_, T, Sizes> {
     }
 
     fn backward(&self, dy: &[T], wants_x: WantsX) -> Grads<T> {
-        let (&Sizes { width, out, scale, .. }, total) = (self.settings, self.total_rank());
-        let (tokens, k) = (self.tokens(), self.top_k());
+        let (&Sizes { width, out, .. }, total) = (self.settings, self.total_rank());
+        let tokens = self.tokens();
         let banks = self.banks();
         let h = self.ranks(&banks);
-        let hg = self.gate(&h);
-        let g = View::new(dy, tokens, out);
-
-        // Gradient of the gated ranks, then of gates and of ranks.
-        let up = View::new(&banks.up, out, total);
-        let dhg = product(Into::Set, &[(g, up)], Threads::All);
-        let mut gates = vec![T::zero(); tokens * k];
-        gates.par_chunks_mut(k.max(1)).enumerate().with_min_len(BLOCK).for_each(|(t, gates)| {
-            for (choice, gate) in gates.iter_mut().enumerate() {
-                let (first, rank) = self.columns(self.indices[t * k + choice] as usize);
-                let span = t * total + first..t * total + first + rank;
-                *gate = crate::cpu::dot(&dhg[span.clone()], &h[span]) * T::from_f64(scale);
-            }
-        });
-        let dh = self.gate(&dhg);
-
-        let (dh_view, x) = (View::new(&dh, tokens, total), View::new(self.x, tokens, width));
+        let Thin { dh, gates, down: ddown, up: dup } = self.thin(dy, &banks, &h);
         let dx = (wants_x == WantsX::Gradient).then(|| {
-            let down = View::new(&banks.down, total, width);
-            let terms = [(g, View::new(self.weight, out, width)), (dh_view, down)];
+            let g = View::new(dy, tokens, out);
+            let (dh, down) = (View::new(&dh, tokens, total), View::new(&banks.down, total, width));
+            let terms = [(g, View::new(self.weight, out, width)), (dh, down)];
             product(Into::Set, &terms, Threads::All)
         });
-        let ddown = product(Into::Set, &[(dh_view.t(), x)], Threads::All);
-        let hg = View::new(&hg, tokens, total);
-        let dup = product(Into::Set, &[(hg.t(), g)], Threads::All); // [R, out]
 
         let mut theta = Vec::with_capacity(self.theta.len());
         for e in 0..self.settings.ranks.len() {

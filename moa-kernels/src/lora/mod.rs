@@ -1,6 +1,7 @@
 //! A frozen linear layer plus routed low-rank experts.
 
 mod cpu;
+mod thin;
 
 use crate::device::routed::{self as joint, Layer};
 use crate::graph::{self, Reads};

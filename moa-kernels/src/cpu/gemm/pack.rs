@@ -125,6 +125,10 @@ pub unsafe fn panel(
         let from = &b.data[first + step * b.row_stride..];
         match from.first_chunk() {
             Some(all) if cols == COLS && b.col_stride == 1 => *to = *all,
+            _ if b.col_stride == 1 => {
+                to[..cols].copy_from_slice(&from[..cols]);
+                to[cols..].fill(0.0);
+            }
             _ => {
                 *to = from_fn(|j| if j < cols { from[j * b.col_stride] } else { 0.0 });
             }

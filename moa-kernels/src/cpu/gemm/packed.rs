@@ -41,7 +41,8 @@ fn suits(terms: &[Term<'_, f32>]) -> bool {
     let (a, b) = &terms[0];
     // With fewer rows, copying `b` costs more than it brings. It is done for small ones, heads
     // among them: the bits of one image's logits are then those of many.
-    a.rows >= 8 || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms)
+    let copied = b.col_stride != 1;
+    a.rows >= 8 || !copied || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms)
 }
 
 fn flips(terms: &[Term<'_, f32>]) -> bool {

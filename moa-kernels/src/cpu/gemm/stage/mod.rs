@@ -3,6 +3,7 @@
 //! then computes tile after tile from them.
 
 mod copies;
+mod in_place;
 mod operands;
 mod scratch;
 
@@ -123,20 +124,11 @@ impl<'a> Stage<'a> {
         copies: &Copies,
         scratch: &mut Scratch,
     ) {
-        let mut segments = Vec::with_capacity(self.parts.len());
         if self.in_place {
-            // Few rows: all of them for one panel after the other.
-            for panel in panels {
-                self.copy_panels(panel..panel + 1, scratch);
-                for row in rows.clone().step_by(self.tile_rows) {
-                    let count = (rows.end - row).min(self.tile_rows);
-                    self.segments(row, count, &copies.rows, &mut scratch.tile, &mut segments);
-                    self.point_to(&mut segments, panel, 0, scratch.panels.all());
-                    self.tile(row, count, panel * COLS, &segments, Ahead::NONE);
-                }
-            }
-            return;
+            return self.compute_in_place(rows, panels, copies, scratch);
         }
+        let mut segments = Vec::with_capacity(self.parts.len());
+        scratch.tile.reserve(self.tile_len());
         let first = match copies.panels {
             Some(_) => 0,
             None => {
@@ -146,22 +138,29 @@ impl<'a> Stage<'a> {
         };
         for row in rows.clone().step_by(self.rows()) {
             let count = (rows.end - row).min(self.rows());
-            self.segments(row, count, &copies.rows, &mut scratch.tile, &mut segments);
+            self.segments(row, count, &copies.rows, scratch.tile.all_mut(), &mut segments);
             for (i, panel) in panels.clone().enumerate() {
                 let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
                 self.point_to(&mut segments, panel, panel - first, all);
                 let ahead = self.ahead(row + self.rows()..rows.end, i, panels.len());
-                self.tile(row, count, panel * COLS, &segments, ahead);
+                self.tile((row, count), panel * COLS, self.into, &segments, ahead);
             }
         }
     }
 
-    fn tile(&self, row: usize, rows: usize, col: usize, segments: &[Segment], ahead: Ahead) {
+    fn tile(
+        &self,
+        (row, rows): (usize, usize),
+        col: usize,
+        into: Into<'_, f32>,
+        segments: &[Segment],
+        ahead: Ahead,
+    ) {
         let (stride, cols) = (self.job.stride, (self.n - col).min(COLS));
         let flipped = self.job.flipped;
         // In the result.
         let (y, x, width) = if flipped { (col, row, self.m) } else { (row, col, self.n) };
-        let start = match self.into {
+        let start = match into {
             Into::Set => Start::Zero,
             Into::Add => Start::There,
             Into::Rows(all) => Start::Row(all[x..].as_ptr()),

@@ -34,17 +34,20 @@ impl Stage<'_> {
         }
     }
 
+    /// Elements of a copy of the rows of one tile.
+    pub(super) fn tile_len(&self) -> usize {
+        self.parts.iter().map(|p| pack::tile_len(p.steps.len())).sum()
+    }
+
     /// What a tile reads of `count` rows of `a`.
     pub(super) fn segments(
         &self,
         row: usize,
         count: usize,
         copies: &[Aligned],
-        scratch: &mut Aligned,
+        mut free: &mut [f32],
         to: &mut Vec<Segment>,
     ) {
-        scratch.reserve(self.parts.iter().map(|p| pack::tile_len(p.steps.len())).sum());
-        let mut free = scratch.all_mut();
         to.clear();
         for ((part, source), whole) in self.parts.iter().zip(&self.sources).zip(copies) {
             let (view, steps) = (&self.job.terms[part.term].0, part.steps.clone());
@@ -56,7 +59,7 @@ impl Stage<'_> {
                 }
                 Source::Tile => {
                     let own;
-                    (own, free) = std::mem::take(&mut free).split_at_mut(pack::tile_len(depth));
+                    (own, free) = free.split_at_mut(pack::tile_len(depth));
                     // SAFETY: the machine has it.
                     unsafe { pack::tile(self.job.isa, view, steps, row, count, own) };
                     (own.as_ptr(), 1, LANES)

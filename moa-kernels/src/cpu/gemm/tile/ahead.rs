@@ -41,6 +41,12 @@ impl Ahead {
         Self { from, row_stride, lines, line, left, each: left.div_ceil((depth / STEPS).max(1)) }
     }
 
+    /// All of them.
+    pub fn fetch_all(mut self) {
+        self.each = self.left;
+        self.fetch();
+    }
+
     /// The next lines, if any are left.
     #[inline(always)]
     pub(super) fn fetch(&mut self) {

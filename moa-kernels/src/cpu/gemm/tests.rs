@@ -13,7 +13,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 }
 
 /// Shapes of every kernel of the crate, and edges of tiles and stages.
-const SHAPES: [(usize, usize, usize); 17] = [
+const SHAPES: [(usize, usize, usize); 18] = [
     (3, 33, 40),
     (1, 40, 1100),
     (33, 150, 70),
@@ -31,6 +31,7 @@ const SHAPES: [(usize, usize, usize); 17] = [
     (7, 4096, 64),
     (4096, 27, 64),
     (33, 47, 5001),
+    (15, 80, 700),
 ];
 
 /// The promise of [`Threads::All`].

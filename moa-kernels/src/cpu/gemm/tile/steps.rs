@@ -25,7 +25,7 @@ pub(super) use each;
 #[inline(always)]
 fn unknown(mut at: *const f32) -> *const f32 {
     // SAFETY: no instruction at all.
-    unsafe { asm!("/* {} */", inout(reg) at, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe { asm!("/* {} */", inout(reg) at, options(pure, readonly, nostack, preserves_flags)) };
     at
 }
 

@@ -34,5 +34,6 @@ def measure(step, batch, warmup, iters, device="cpu", turns=False):
     median = statistics.median(seconds)
     if device != "cpu":
         more = dict(peak_gpu_mib=round(torch.cuda.max_memory_reserved() / 2**20), gpu=torch.cuda.get_device_name())
-    return dict(img_s_median=round(batch / median, 3), seconds=seconds, step_s=round(median, 3), start_rss_mib=round(start_rss), peak_rss_mib=round(peak_rss_mib()),
+    return dict(img_s_median=round(batch / median, 3), seconds=seconds, step_s=round(median, 3),
+                start_rss_mib=round(start_rss), peak_rss_mib=round(peak_rss_mib()),
                 load_before=round(load, 2), **more)

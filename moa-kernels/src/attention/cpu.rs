@@ -1,10 +1,11 @@
-//! One task per (image, head); a task needs one or two `queries` x `tokens` buffers.
+//! One task per (image, head); a thread has one or two `queries` x `tokens` buffers.
 
 #![allow(unsafe_code)]
 
 use super::Sizes;
-use crate::cpu::{Into, Real, Scattered, Threads, View, product};
-use crate::cpu::{dot, lane_sum, largest, unset, vectorise};
+use super::rows::{softmax, softmax_grad, width};
+use crate::cpu::gemm::Term;
+use crate::cpu::{Into, Real, Scattered, Threads, View, gemm, gemm_scattered, unset, vectorise};
 use rayon::prelude::*;
 
 /// The q, k or v (`part` 0, 1, 2) of one head of one image inside the fused tensor.
@@ -21,74 +22,95 @@ fn merged<T: Real>(t: &[T], s: Sizes, image: usize, head: usize) -> View<'_, T> 
     View::strided(&t[start..], s.queries, s.head_dim, s.dim())
 }
 
-/// `softmax(q k^T / sqrt(head_dim))` by rows.
-fn probabilities<T: Real>(q: View<'_, T>, k: View<'_, T>, s: Sizes) -> Vec<T> {
-    let mut p = product(Into::Set, &[(q, k.t())], Threads::One);
-    let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
-    vectorise!({
-        for row in p.chunks_exact_mut(s.tokens) {
-            let top = largest(row);
-            for v in row.iter_mut() {
-                *v = ((*v - top) * scale).exponential();
-            }
-            let inverse = T::one() / lane_sum(row, |v| v);
-            for v in row.iter_mut() {
-                *v *= inverse;
-            }
-        }
-    });
-    p
+/// `[queries, tokens]`, each row filled up to [`width`].
+struct Square<T>(Vec<T>);
+
+impl<T: Real> Square<T> {
+    fn new(s: Sizes) -> Self {
+        Self(unset(s.queries * width(s.tokens)))
+    }
+
+    fn set(&mut self, s: Sizes, product: Term<'_, T>) {
+        gemm(&mut self.0, width(s.tokens), Into::Set, &[product], Threads::One);
+    }
+
+    fn rows(&mut self, s: Sizes) -> impl Iterator<Item = &mut [T]> {
+        self.0.chunks_exact_mut(width(s.tokens))
+    }
+
+    fn view(&self, s: Sizes) -> View<'_, T> {
+        View::strided(&self.0, s.queries, s.tokens, width(s.tokens))
+    }
+
+    /// `softmax(q k^T / sqrt(head_dim))` by rows.
+    fn probabilities(&mut self, q: View<'_, T>, k: View<'_, T>, s: Sizes) {
+        self.set(s, (q, k.t()));
+        let (tokens, scale) = (s.tokens, s.scale());
+        vectorise!(for row in self.rows(s) {
+            softmax(row, tokens, scale);
+        });
+    }
 }
 
-/// Copies packed rows of `width` elements to rows of a wider tensor.
-fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, block: &[T], width: usize) {
-    for (i, row) in block.chunks_exact(width).enumerate() {
-        // SAFETY: every (image, head, part) owns its columns of its rows.
-        unsafe { to.row(start + i * stride, width) }.copy_from_slice(row);
+impl Sizes {
+    fn scale<T: Real>(&self) -> T {
+        T::from_f64(1.0 / (self.head_dim as f64).sqrt())
     }
+}
+
+/// A product to the columns of a head, from element `start` on.
+///
+/// # Safety
+/// Every task has its own image, head and part, and with them its columns of its rows.
+unsafe fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, pair: Term<'_, T>) {
+    // SAFETY: the caller's.
+    unsafe { gemm_scattered(&to.from(start), stride, Into::Set, &[pair], Threads::One) };
 }
 
 pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
     let mut out = unset(s.batch * s.queries * s.dim());
     let target = Scattered::new(&mut out);
-    (0..s.batch * s.heads).into_par_iter().for_each(|task| {
-        let (image, head) = (task / s.heads, task % s.heads);
-        let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
-        let p = probabilities(q, k, s);
-        let p = View::new(&p, s.queries, s.tokens);
-        let block = product(Into::Set, &[(p, v)], Threads::One);
-        let start = image * s.queries * s.dim() + head * s.head_dim;
-        place(&target, start, s.dim(), &block, s.head_dim);
-    });
+    let tasks = (0..s.batch * s.heads).into_par_iter();
+    tasks.for_each_init(
+        || Square::new(s),
+        |p, task| {
+            let (image, head) = (task / s.heads, task % s.heads);
+            let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
+            p.probabilities(q, k, s);
+            let start = image * s.queries * s.dim() + head * s.head_dim;
+            // SAFETY: as promised.
+            unsafe { place(&target, start, s.dim(), (p.view(s), v)) };
+        },
+    );
     out
 }
 
 pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
     let mut dqkv = unset(qkv.len());
     let target = Scattered::new(&mut dqkv);
-    let scale = T::from_f64(1.0 / (s.head_dim as f64).sqrt());
-    (0..s.batch * s.heads).into_par_iter().for_each(|task| {
-        let (image, head) = (task / s.heads, task % s.heads);
-        let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
-        let g = merged(grad, s, image, head);
-        let p = probabilities(q, k, s);
-        let mut ds = product(Into::Set, &[(g, v.t())], Threads::One);
-        // dS = P (dP - rowsum(dP P)) / sqrt(head_dim)
-        vectorise!({
-            for (ds, p) in ds.chunks_exact_mut(s.tokens).zip(p.chunks_exact(s.tokens)) {
-                let sum = dot(ds, p);
-                for (ds, &p) in ds.iter_mut().zip(p) {
-                    *ds = p * (*ds - sum) * scale;
-                }
+    let (tokens, scale, row) = (s.tokens, s.scale(), 3 * s.dim());
+    let tasks = (0..s.batch * s.heads).into_par_iter();
+    tasks.for_each_init(
+        || [Square::new(s), Square::new(s)],
+        |[p, ds], task| {
+            let (image, head) = (task / s.heads, task % s.heads);
+            let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
+            let g = merged(grad, s, image, head);
+            p.probabilities(q, k, s);
+            ds.set(s, (g, v.t()));
+            vectorise!(for (ds, p) in ds.rows(s).zip(p.rows(s)) {
+                softmax_grad(ds, p, tokens, scale);
+            });
+            let (p, ds, first) = (p.view(s), ds.view(s), image * tokens * row + head * s.head_dim);
+            for (index, pair) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
+                // SAFETY: as promised.
+                unsafe { place(&target, first + index * s.dim(), row, pair) };
             }
-        });
-        let [p, ds] = [&p, &ds].map(|t| View::new(t, s.queries, s.tokens));
-        for (index, pair) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
-            let mut block = product(Into::Set, &[pair], Threads::One);
-            block.resize(s.tokens * s.head_dim, T::zero()); // queries not asked
-            let start = image * s.tokens * 3 * s.dim() + index * s.dim() + head * s.head_dim;
-            place(&target, start, 3 * s.dim(), &block, s.head_dim);
-        }
-    });
+            for query in s.queries..tokens {
+                // SAFETY: this task's, too. Queries that were not asked have no gradient.
+                unsafe { target.row(first + query * row, s.head_dim) }.fill(T::zero());
+            }
+        },
+    );
     dqkv
 }

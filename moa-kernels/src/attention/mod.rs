@@ -1,6 +1,7 @@
 //! Multi-head softmax attention on a fused qkv projection.
 
 pub(crate) mod cpu;
+mod rows;
 
 use crate::cpu::{Read, Real, by_float, data, element, tensor};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};

@@ -5,10 +5,10 @@ use super::Real;
 /// Two of the widest vectors in `f32`, so that additions need not wait for each other.
 const LANES: usize = 32;
 
-/// The sum of the lanes, by halves.
+/// All lanes, a power of two of them, joined by halves.
 #[inline(always)]
-fn total<T: Real>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut half = LANES / 2;
+pub fn total<T: Real, const N: usize>(mut lanes: [T; N], join: impl Fn(T, T) -> T) -> T {
+    let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
             lanes[i] = join(lanes[i], lanes[i + half]);
@@ -56,22 +56,6 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     pair_sum(a, b, |a, b| a * b)
 }
 
-/// The largest of a slice that is not empty.
-#[inline(always)]
-pub fn largest<T: Real>(row: &[T]) -> T {
-    let mut lanes = [row[0]; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.larger(v);
-        }
-    }
-    for (lane, &v) in lanes.iter_mut().zip(rest) {
-        *lane = lane.larger(v);
-    }
-    total(lanes, T::larger)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,8 +68,6 @@ mod tests {
             let plain: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert_eq!(dot(&a, &b), plain, "{len}");
             assert_eq!(lane_sum(&a, |v| v), a.iter().sum::<f64>(), "{len}");
-            assert_eq!(largest(&a), a.iter().copied().fold(a[0], f64::max), "{len}");
         }
-        assert_eq!(largest(&[-3.0, -2.0]), -2.0);
     }
 }

@@ -4,6 +4,9 @@
 //! into vector code; the `f64` ones are `libm`'s. Neither depends on the
 //! platform's mathematics library.
 
+#![allow(unsafe_code)]
+
+use super::Scattered;
 use super::gemm::{Into, Term, Threads};
 use candle_core::WithDType;
 use std::ops::Neg;
@@ -21,8 +24,11 @@ pub trait Real: WithDType + Neg<Output = Self> {
     fn error_function(self) -> Self;
     /// [`super::gemm()`] by a faster way, if there is one for this type, these shapes and
     /// this machine; sizes are checked. Otherwise does nothing and returns false.
-    fn packed_gemm(
-        _dst: &mut [Self],
+    ///
+    /// # Safety
+    /// Nothing else uses the elements of the result.
+    unsafe fn packed_gemm(
+        _dst: &Scattered<'_, Self>,
         _dst_stride: usize,
         _into: Into<'_, Self>,
         _terms: &[Term<'_, Self>],
@@ -60,14 +66,15 @@ impl Real for f32 {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn packed_gemm(
-        dst: &mut [Self],
+    unsafe fn packed_gemm(
+        dst: &Scattered<'_, Self>,
         stride: usize,
         into: Into<'_, Self>,
         terms: &[Term<'_, Self>],
         threads: Threads,
     ) -> bool {
-        super::gemm::packed::run(dst, stride, into, terms, threads)
+        // SAFETY: the caller's.
+        unsafe { super::gemm::packed::run(dst, stride, into, terms, threads) }
     }
 
     /// Range reduction to `[-ln2/2, ln2/2]` and a degree-6 polynomial (Cephes

@@ -8,8 +8,8 @@ pub mod simd;
 pub mod storage;
 mod unset;
 
-pub use gemm::{Into, Threads, View, gemm, product};
-pub use lanes::{dot, lane_sum, largest, pair_sum};
+pub use gemm::{Into, Threads, View, gemm, gemm_scattered, product};
+pub use lanes::{dot, lane_sum, pair_sum, total};
 pub use math::Real;
 pub use reduce::{BLOCK, column_sums, sum_blocks};
 pub(crate) use simd::vectorise;

@@ -107,6 +107,16 @@ impl<'a, T> Scattered<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), life: std::marker::PhantomData }
     }
 
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The elements from `at` on.
+    pub fn from(&self, at: usize) -> Self {
+        assert!(at <= self.len, "out of bounds");
+        Self { start: self.start.wrapping_add(at), len: self.len - at, life: self.life }
+    }
+
     /// A pointer to the element `at`, to write parts of rows through.
     ///
     /// # Safety

@@ -31,7 +31,7 @@ mod view;
 
 pub use view::View;
 
-use super::Real;
+use super::{Real, Scattered};
 use rayon::prelude::*;
 
 /// One product of a sum.
@@ -74,6 +74,24 @@ pub fn gemm<T: Real>(
     terms: &[Term<'_, T>],
     threads: Threads,
 ) {
+    // SAFETY: the slice is borrowed exclusively.
+    unsafe { gemm_scattered(&Scattered::new(dst), dst_stride, into, terms, threads) }
+}
+
+/// [`gemm`] to the first columns of rows that others write to as well.
+///
+/// # Safety
+/// Nothing else reads or writes the elements of the result at the time.
+///
+/// # Panics
+/// As [`gemm`].
+pub unsafe fn gemm_scattered<T: Real>(
+    dst: &Scattered<'_, T>,
+    dst_stride: usize,
+    into: Into<'_, T>,
+    terms: &[Term<'_, T>],
+    threads: Threads,
+) {
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
     for (a, b) in terms {
         assert!(a.rows == m && b.cols == n && a.cols == b.rows, "sizes differ");
@@ -90,8 +108,11 @@ pub fn gemm<T: Real>(
     }
     assert!((m - 1) * dst_stride + n <= dst.len() && n <= dst_stride.max(n), "dst out of bounds");
     assert!(m == 1 || n <= dst_stride, "rows of dst overlap");
-    if cfg!(blas) || !T::packed_gemm(dst, dst_stride, into, terms, threads) {
-        general(dst, dst_stride, into, terms, threads);
+    // SAFETY: the caller's.
+    unsafe {
+        if cfg!(blas) || !T::packed_gemm(dst, dst_stride, into, terms, threads) {
+            general(dst, dst_stride, into, terms, threads);
+        }
     }
 }
 
@@ -107,23 +128,32 @@ pub fn product<T: Real>(into: Into<'_, T>, terms: &[Term<'_, T>], threads: Threa
 }
 
 /// Through the `gemm` crate, or a BLAS if this was built with one; sizes are checked.
-fn general<T: Real>(
-    dst: &mut [T],
+///
+/// # Safety
+/// Nothing else uses the elements of the result.
+unsafe fn general<T: Real>(
+    dst: &Scattered<'_, T>,
     dst_stride: usize,
     into: Into<'_, T>,
     terms: &[Term<'_, T>],
     threads: Threads,
 ) {
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
-    let rows = dst.par_chunks_mut(dst_stride).take(m).with_min_len(16);
+    let each_row = |f: &(dyn Fn(usize, &mut [T]) + Sync)| {
+        let rows = (0..m).into_par_iter().with_min_len(16);
+        // SAFETY: rows do not overlap; nothing else uses them (caller).
+        rows.for_each(|i| f(i, unsafe { dst.row(i * dst_stride, n) }));
+    };
     match into {
         Into::Set | Into::Add => {}
-        Into::Rows(row) => rows.for_each(|to| to[..n].copy_from_slice(row)),
-        Into::Over(matrix, row) => rows.zip(matrix.par_chunks(n)).for_each(|(to, from)| {
-            to[..n].copy_from_slice(from);
+        Into::Rows(row) => each_row(&|_, to| to.copy_from_slice(row)),
+        Into::Over(matrix, row) => each_row(&|i, to| {
+            to.copy_from_slice(&matrix[i * n..][..n]);
             row.into_iter().flatten().zip(to).for_each(|(&v, to)| *to += v);
         }),
     }
+    // SAFETY: the result has elements; they lie inside (the checks of the caller).
+    let to = unsafe { dst.pointer(0) };
     let parallelism = match threads {
         Threads::One => gemm::Parallelism::None,
         Threads::All => gemm::Parallelism::Rayon(0),
@@ -132,17 +162,17 @@ fn general<T: Real>(
         let add = i > 0 || !matches!(into, Into::Set);
         // SAFETY: `dst` has room for the result: the checks of the caller.
         #[cfg(blas)]
-        if unsafe { blas::product(dst.as_mut_ptr(), dst_stride, &terms[i], add) } {
+        if unsafe { blas::product(to, dst_stride, &terms[i], add) } {
             continue;
         }
         // SAFETY: all three matrices lie inside their slices (`View::fits` and the
-        // checks of the caller), and `dst` is borrowed exclusively.
+        // checks of the caller), which nothing else uses.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 a.cols,
-                dst.as_mut_ptr(),
+                to,
                 1,
                 dst_stride as isize,
                 add,

@@ -23,7 +23,7 @@ const FEW: usize = 256;
 pub struct Job<'a> {
     /// The machine has it.
     pub isa: Isa,
-    pub dst: Scattered<'a, f32>,
+    pub dst: &'a Scattered<'a, f32>,
     pub stride: usize,
     pub into: Into<'a, f32>,
     pub terms: &'a [Term<'a, f32>],
@@ -52,8 +52,11 @@ fn flips(terms: &[Term<'_, f32>]) -> bool {
 
 /// [`super::gemm()`] of sizes that are checked, if this is the faster way and possible on
 /// this machine. Otherwise does nothing and returns false.
-pub fn run(
-    dst: &mut [f32],
+///
+/// # Safety
+/// Nothing else uses the elements of the result.
+pub unsafe fn run(
+    dst: &Scattered<'_, f32>,
     stride: usize,
     into: Into<'_, f32>,
     terms: &[Term<'_, f32>],
@@ -62,7 +65,7 @@ pub fn run(
     let Some(isa) = Isa::widest().filter(|_| suits(terms)) else {
         return false;
     };
-    // SAFETY: the machine has it.
+    // SAFETY: the machine has it; the rest is the caller's.
     unsafe { run_with(isa, dst, stride, into, terms, threads) };
     true
 }
@@ -70,16 +73,16 @@ pub fn run(
 /// [`super::gemm()`] of sizes that are checked.
 ///
 /// # Safety
-/// The machine has `isa`.
+/// The machine has `isa`; nothing else uses the elements of the result.
 pub unsafe fn run_with(
     isa: Isa,
-    dst: &mut [f32],
+    dst: &Scattered<'_, f32>,
     stride: usize,
     into: Into<'_, f32>,
     terms: &[Term<'_, f32>],
     threads: Threads,
 ) {
-    let (dst, flipped) = (Scattered::new(dst), flips(terms));
+    let flipped = flips(terms);
     if flipped {
         let terms: Vec<_> = terms.iter().map(|(a, b)| (b.t(), a.t())).collect();
         run_job(&Job { isa, dst, stride, into, terms: &terms, flipped }, threads);

@@ -61,8 +61,9 @@ fn same_bits_with_any_instruction_set() {
             let terms = [(View::new(&a, m, k), b)];
             let run = |isa| {
                 let mut dst = vec![0.0; m * n];
-                // SAFETY: the machine has it.
-                unsafe { packed::run_with(isa, &mut dst, n, Into::Set, &terms, Threads::All) };
+                let to = Scattered::new(&mut dst);
+                // SAFETY: the machine has it; nothing else uses `dst`.
+                unsafe { packed::run_with(isa, &to, n, Into::Set, &terms, Threads::All) };
                 dst
             };
             let plain = product(Into::Set, &terms, Threads::One);

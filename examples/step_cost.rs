@@ -85,6 +85,10 @@ struct Args {
 
 fn main() -> Result<()> {
     moa_kernels::memory::keep_freed_memory();
+    moa_kernels::pool::as_one_of_the_pool(run)
+}
+
+fn run() -> Result<()> {
     let args = Args::parse();
     if let Some(dir) = &args.only_backbone {
         return write_backbone(args.model, dir);

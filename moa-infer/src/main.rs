@@ -2,5 +2,5 @@
 
 fn main() -> std::process::ExitCode {
     moa_kernels::memory::keep_freed_memory();
-    moa_infer::cli::main()
+    moa_kernels::pool::as_one_of_the_pool(moa_infer::cli::main)
 }

@@ -1,7 +1,7 @@
 //! Updates of Adam (Kingma and Ba 2015; PyTorch `torch.optim.Adam` and `AdamW`), a single pass
 //! over each tensor, and the norms of gradients.
 
-use crate::cpu::{Real, by_float, tensor, vectorise, with_data};
+use crate::cpu::{Real, by_float, tensor, unset, vectorise, with_data};
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rayon::prelude::*;
 
@@ -126,28 +126,25 @@ fn updated(factors: Factors, all: [&Tensor; 4]) -> Result<(Tensor, Tensor, Tenso
         return by_tensors(factors, all);
     }
     by_float!(value.dtype(), "adam", T => with_data::<T, _>(value, |x| {
-        with_data::<T, _>(gradient, |g| {
-            let (mut m, mut v) = (floats::<T>(m)?, floats::<T>(v)?);
-            let mut x = x.to_vec();
-            pass(factors, &mut x, g, &mut m, &mut v);
-            let shape = value.shape();
-            Ok((tensor(x, shape, value)?, tensor(m, shape, value)?, tensor(v, shape, value)?))
-        })
+        with_data::<T, _>(gradient, |g| with_data(m, |m| with_data(v, |v| {
+            let [x, m, v] = pass(factors, g, [x, m, v]).map(|t| tensor(t, value.shape(), value));
+            Ok((x?, m?, v?))
+        })))
     }))
 }
 
-fn floats<T: Real>(t: &Tensor) -> Result<Vec<T>> {
-    with_data(t, |t: &[T]| Ok(t.to_vec()))
-}
-
-fn pass<T: Real>(factors: Factors, x: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+/// The new value and moments from the old.
+fn pass<T: Real>(factors: Factors, g: &[T], old: [&[T]; 3]) -> [Vec<T>; 3] {
     let Factors { beta1, beta2, eps, decay, stays, rate, root } = factors;
     let [b1, b2, eps, decay, stays, rate, root] =
         [beta1, beta2, eps, decay, stays, rate, root].map(T::from_f64);
     let [a1, a2] = [1.0 - beta1, 1.0 - beta2].map(T::from_f64);
-    let chunks = x.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK));
-    let chunks = chunks.zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)));
-    chunks.for_each(|((x, g), (m, v))| {
+    let [mut x, mut m, mut v] = old.map(|t| unset(t.len()));
+    let chunks = x.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)));
+    chunks.zip(g.par_chunks(CHUNK)).enumerate().for_each(|(i, ((x, (m, v)), g))| {
+        for (to, from) in [&mut *x, &mut *m, &mut *v].into_iter().zip(old) {
+            to.copy_from_slice(&from[i * CHUNK..][..g.len()]);
+        }
         vectorise!({
             for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m.iter_mut()).zip(v.iter_mut()) {
                 let g = g + *x * decay;
@@ -157,6 +154,7 @@ fn pass<T: Real>(factors: Factors, x: &mut [T], g: &[T], m: &mut [T], v: &mut [T
             }
         });
     });
+    [x, m, v]
 }
 
 fn by_tensors(

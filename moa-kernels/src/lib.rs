@@ -48,6 +48,7 @@ pub mod lora;
 pub mod memory;
 mod metal;
 pub mod miro;
+pub mod pool;
 pub mod reference;
 pub mod residual;
 pub mod rng;

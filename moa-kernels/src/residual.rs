@@ -1,6 +1,6 @@
 //! `x + gamma * y`: the residual connection, with DINOv2's layer scale.
 
-use crate::cpu::{Read, Real, by_float, sum_blocks, tensor, vectorise, with_data};
+use crate::cpu::{Read, Real, by_float, copied, sum_blocks, tensor, unset, vectorise, with_data};
 use crate::graph;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
@@ -29,55 +29,77 @@ pub fn residual(x: &Tensor, y: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor
         return crate::device::residual::residual(x, y, gamma);
     }
     let (branch, factor) = (y.contiguous()?, gamma.map(Tensor::contiguous).transpose()?);
-    let sum = by_float!(x.dtype(), "residual", T => with_data::<T, _>(x, |x_| {
-        let mut sum = Read::new(&branch)?.to_vec();
-        add_onto(&mut sum, x_, Read::optional(factor.as_ref())?.as_deref());
-        tensor(sum, x.shape(), x)
-    }))?;
+    let result = plain(x, &branch, factor.as_ref())?;
     let args: Vec<_> = [x, y].into_iter().chain(gamma).collect();
     // Of the branch only the gradient of `gamma` reads anything.
     let branch = gamma.is_some_and(Tensor::track_op).then_some(branch);
     let wants = [x.track_op(), y.track_op()];
-    graph::node("moa-residual", sum, &args, move |grad| {
+    graph::node("moa-residual", result, &args, move |grad| {
         let Some(gamma) = &factor else {
             return Ok(wants.map(|wants| wants.then(|| grad.clone())).to_vec());
         };
         by_float!(grad.dtype(), "residual", T => with_data::<T, _>(grad, |g| {
             let scale = || tensor(scaled(g, &Read::new(gamma)?), grad.shape(), grad);
-            let sum = |y| tensor(products(&Read::new(y)?, g, gamma.elem_count()), gamma.shape(), grad);
+            let products = |y| tensor(products(&Read::new(y)?, g, gamma.elem_count()), gamma.shape(), grad);
             Ok(vec![
                 wants[0].then(|| grad.clone()),
                 wants[1].then(scale).transpose()?,
-                branch.as_ref().map(sum).transpose()?,
+                branch.as_ref().map(products).transpose()?,
             ])
         }))
     })
 }
 
+/// `x + gamma * y` of contiguous tensors on the CPU, without a gradient.
+pub(crate) fn plain(x: &Tensor, y: &Tensor, gamma: Option<&Tensor>) -> Result<Tensor> {
+    by_float!(x.dtype(), "residual", T => with_data::<T, _>(x, |x_| {
+        let gamma = Read::optional(gamma)?;
+        tensor(sum(x_, &Read::new(y)?, gamma.as_deref()), x.shape(), x)
+    }))
+}
+
 /// Elements per task, about.
 const CHUNK: usize = 8192;
 
-/// `y = x + gamma * y`, in place; without `gamma`, of 1.
-pub(crate) fn add_onto<T: Real>(y: &mut [T], x: &[T], gamma: Option<&[T]>) {
+/// Elements per task, whole rows of `gamma`.
+fn chunk<T>(gamma: Option<&[T]>) -> usize {
+    gamma.map_or(CHUNK, |gamma| (CHUNK / gamma.len() + 1) * gamma.len())
+}
+
+/// `y = x + gamma * y` for the rows of a task.
+fn add<T: Real>(y: &mut [T], x: &[T], gamma: Option<&[T]>) {
     let Some(gamma) = gamma else {
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-            vectorise!(y.iter_mut().zip(x).for_each(|(y, &x)| *y += x));
-        });
-        return;
+        return vectorise!(y.iter_mut().zip(x).for_each(|(y, &x)| *y += x));
     };
-    let rows = y.par_chunks_mut(gamma.len()).zip(x.par_chunks(gamma.len()));
-    rows.with_min_len(CHUNK / gamma.len() + 1).for_each(|(y, x)| {
-        vectorise!({
+    vectorise!({
+        for (y, x) in y.chunks_exact_mut(gamma.len()).zip(x.chunks_exact(gamma.len())) {
             for ((y, &x), &g) in y.iter_mut().zip(x).zip(gamma) {
                 *y = x + g * *y;
             }
-        });
+        }
     });
+}
+
+/// `y = x + gamma * y`, in place; without `gamma`, of 1.
+pub(crate) fn add_onto<T: Real>(y: &mut [T], x: &[T], gamma: Option<&[T]>) {
+    let chunk = chunk(gamma);
+    y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| add(y, x, gamma));
+}
+
+/// `x + gamma * y`; without `gamma`, of 1.
+pub(crate) fn sum<T: Real>(x: &[T], y: &[T], gamma: Option<&[T]>) -> Vec<T> {
+    let (chunk, mut sum) = (chunk(gamma), unset(y.len()));
+    let chunks = sum.par_chunks_mut(chunk).zip(y.par_chunks(chunk)).zip(x.par_chunks(chunk));
+    chunks.for_each(|((sum, y), x)| {
+        sum.copy_from_slice(y);
+        add(sum, x, gamma);
+    });
+    sum
 }
 
 /// Rows times `gamma`.
 pub(crate) fn scaled<T: Real>(rows: &[T], gamma: &[T]) -> Vec<T> {
-    let mut scaled = rows.to_vec();
+    let mut scaled = copied(rows);
     scaled.par_chunks_mut(gamma.len()).with_min_len(CHUNK / gamma.len() + 1).for_each(|row| {
         vectorise!(row.iter_mut().zip(gamma).for_each(|(v, &g)| *v *= g));
     });

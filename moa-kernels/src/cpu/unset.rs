@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Real;
+use rayon::prelude::*;
 
 /// `len` elements that the caller overwrites, all of them, before anything reads
 /// them: clearing a large result first costs as much as filling it. Debug builds
@@ -17,4 +18,13 @@ pub fn unset<T: Real>(len: usize) -> Vec<T> {
     // only types that are `Real`, and the caller writes before it reads.
     unsafe { memory.set_len(len) };
     memory
+}
+
+/// A copy made by all threads.
+pub fn copied<T: Real>(from: &[T]) -> Vec<T> {
+    const CHUNK: usize = 1 << 14;
+    let mut to = unset(from.len());
+    let chunks = to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
+    chunks.for_each(|(to, from)| to.copy_from_slice(from));
+    to
 }

@@ -60,8 +60,8 @@ pub fn main() -> ExitCode {
     moa_infer::exit::report("moa-train", result)
 }
 
-/// Runs `f` on a thread with room for deep recursion, in a process that keeps
-/// freed memory for the next tensor.
+/// Runs `f` on a thread with room for deep recursion that computes with others, in a process that
+/// keeps freed memory for the next tensor.
 ///
 /// # Errors
 /// What `f` returns, or that the thread cannot be started.
@@ -69,6 +69,7 @@ pub fn on_big_stack<T: Send + 'static>(
     f: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     moa_kernels::memory::keep_freed_memory();
+    let f = || moa_kernels::pool::as_one_of_the_pool(f);
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(f)?;
     thread
         .join()

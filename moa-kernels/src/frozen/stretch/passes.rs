@@ -2,7 +2,7 @@
 
 use super::Half;
 use crate::attention::Sizes;
-use crate::cpu::{Read, Real};
+use crate::cpu::{Read, Real, copied};
 use candle_core::{Device, Result, Tensor};
 use std::sync::Mutex;
 
@@ -89,7 +89,7 @@ impl Stretch {
             Some(kept) => kept,
             None => self.forward(x, qkv)?.1,
         };
-        let (mut dx, mut dqkv) = (dy.to_vec(), None);
+        let (mut dx, mut dqkv) = (copied(dy), None);
         for (half, dims) in self.halves.iter().zip(self.dims()).rev() {
             let Kept { x: input, inner } = kept.pop().unwrap_or_default();
             let (input, inner) =

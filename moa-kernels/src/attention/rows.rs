@@ -63,7 +63,7 @@ mod tests {
     fn what_fills_up_counts_for_nothing() {
         for tokens in [1, 15, 16, 17, 197, 250] {
             let width = width(tokens);
-            assert!(width >= tokens && width.is_multiple_of(LANES) && width % 256 != 0);
+            assert!(width >= tokens && width.is_multiple_of(LANES) && !width.is_multiple_of(256));
             let fill = |f: fn(usize) -> f64| {
                 let mut row: Vec<f64> = (0..tokens).map(f).collect();
                 row.resize(width, f64::NAN);

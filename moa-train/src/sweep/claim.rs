@@ -147,6 +147,20 @@ impl Claims {
         Ok(Some(Held::new(path, file(&self.dir, job, number + 1), self.every, attempt, lost)?))
     }
 
+    /// Removes what dead workers have left of a job that is over: one may die just before it does.
+    ///
+    /// # Errors
+    /// If claims cannot be read.
+    pub fn clear(&mut self, job: &str, numbers: &[u64]) -> Result<()> {
+        for &number in numbers {
+            let path = file(&self.dir, job, number);
+            if read(&path)?.is_some_and(|found| self.is_dead(job, number, &found)) {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+
     fn is_dead(&mut self, job: &str, number: u64, found: &Found) -> bool {
         let every = found.claim.as_ref().map_or(self.every.as_secs_f64(), |claim| claim.every_s);
         if found.claim.as_ref().is_some_and(|claim| claim.owner.is_over()) {
@@ -306,6 +320,25 @@ mod tests {
             let mut worker = Claims::new(dir.path(), EVERY).unwrap();
             assert_eq!(take(&mut worker, "job").unwrap().attempt, attempt);
         }
+    }
+
+    #[test]
+    fn what_the_dead_leave_of_a_finished_job_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        silent(dir.path(), 3);
+        let mut worker = Claims::new(dir.path(), EVERY).unwrap();
+        let held = take(&mut worker, "other").unwrap();
+        let clear = |worker: &mut Claims| {
+            for (job, numbers) in worker.known().unwrap() {
+                worker.clear(&job, &numbers).unwrap();
+            }
+            worker.known().unwrap()
+        };
+        assert_eq!(clear(&mut worker).len(), 2);
+        std::thread::sleep(EVERY * 8);
+        // Its own lives on.
+        assert_eq!(clear(&mut worker).into_keys().collect::<Vec<_>>(), ["other"]);
+        drop(held);
     }
 
     #[test]

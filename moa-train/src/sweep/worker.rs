@@ -78,10 +78,11 @@ pub fn work(
         let known = claims.known()?;
         for job in &folder.jobs {
             interrupted(stop)?;
+            let numbers = known.get(&job.name).map_or(&[][..], Vec::as_slice);
             if is_over(folder, job) {
+                claims.clear(&job.name, numbers)?;
                 continue;
             }
-            let numbers = known.get(&job.name).map_or(&[][..], Vec::as_slice);
             let own = stop.child();
             let lost = own.clone();
             let steps = checkpoint::list(&folder.run(job).join("checkpoints"))?;

@@ -15,7 +15,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 const FLAGS: &[&str] = &["-std=c++20", "-O1", "-g1", "-shared", "-fPIC", "-w", "-U_FORTIFY_SOURCE"];
-const THREADS: &[&str] = &["-DSHIM_THREADS", "-fsanitize=thread", "-pthread"];
+const THREADS: &[&str] = &["-DSHIM_THREADS", "-fsanitize=thread", "-pthread", STATIC_TLS];
+/// ThreadSanitizer takes a thread's variables to be neighbours in memory, which those of a
+/// library loaded later are not.
+const STATIC_TLS: &str = "-ftls-model=initial-exec";
 
 /// The compiler of C++, if there is one.
 pub fn compiler() -> Option<&'static str> {

@@ -2,7 +2,7 @@
 
 use crate::cpu::{
     Read, Real, by_float, data, element, lane_sum, pair_sum, sum_blocks, tensor, unset, vectorise,
-    with_data,
+    with_data, zeros,
 };
 use crate::graph::{self, Reads};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
@@ -77,7 +77,11 @@ impl CustomOp3 for LayerNorm {
                 let width = gamma.elem_count();
                 let mut dx = None;
                 if x.track_op() {
-                    let grad = with_data(gamma, |gamma| Ok(input_grad(x_, gamma, dy, self.eps)))?;
+                    let mut grad = zeros(x_.len());
+                    with_data(gamma, |gamma| {
+                        add_input_grad(&mut grad, x_, gamma, dy, self.eps);
+                        Ok(())
+                    })?;
                     dx = Some(tensor(grad, x.shape(), x)?);
                 }
                 let (mut dgamma, mut dbeta) = (None, None);
@@ -117,29 +121,14 @@ pub(crate) fn normalise<T: Real>(x: &[T], gamma: &[T], beta: &[T], eps: f64) -> 
     y
 }
 
-/// The gradient of `x`.
-pub(crate) fn input_grad<T: Real>(x: &[T], gamma: &[T], dy: &[T], eps: f64) -> Vec<T> {
-    let mut dx = unset(x.len());
-    each_input_grad(&mut dx, true, x, gamma, dy, eps);
-    dx
-}
-
 /// Adds the gradient of `x` to `dx`.
 pub(crate) fn add_input_grad<T: Real>(dx: &mut [T], x: &[T], gamma: &[T], dy: &[T], eps: f64) {
-    each_input_grad(dx, false, x, gamma, dy, eps);
-}
-
-/// Row by row; `new` rows hold nothing yet.
-fn each_input_grad<T: Real>(dx: &mut [T], new: bool, x: &[T], gamma: &[T], dy: &[T], eps: f64) {
     let width = gamma.len();
     let n = T::from_f64(width as f64);
     let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(width));
     rows.with_min_len(16).for_each_init(
         || vec![T::zero(); width],
         |scaled, ((dx, x), dy)| {
-            if new {
-                dx.fill(T::zero());
-            }
             vectorise!({
                 let (mean, inv) = moments(x, eps);
                 for ((scaled, &dy), &g) in scaled.iter_mut().zip(dy).zip(gamma) {

@@ -64,7 +64,7 @@ impl Sizes {
 /// Every task has its own image, head and part, and with them its columns of its rows.
 unsafe fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, pair: Term<'_, T>) {
     // SAFETY: the caller's.
-    unsafe { gemm_scattered(&to.from(start), stride, Into::Set, &[pair], Threads::One) };
+    unsafe { gemm_scattered(&to.after(start), stride, Into::Set, &[pair], Threads::One) };
 }
 
 pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {

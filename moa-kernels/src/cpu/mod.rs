@@ -15,4 +15,4 @@ pub use reduce::{BLOCK, column_sums, sum_blocks};
 pub(crate) use simd::vectorise;
 pub(crate) use storage::by_float;
 pub use storage::{Read, Scattered, data, element, tensor, with_data};
-pub use unset::{copied, unset};
+pub use unset::{copied, unset, zeros};

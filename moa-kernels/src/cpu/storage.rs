@@ -112,7 +112,7 @@ impl<'a, T> Scattered<'a, T> {
     }
 
     /// The elements from `at` on.
-    pub fn from(&self, at: usize) -> Self {
+    pub fn after(&self, at: usize) -> Self {
         assert!(at <= self.len, "out of bounds");
         Self { start: self.start.wrapping_add(at), len: self.len - at, life: self.life }
     }

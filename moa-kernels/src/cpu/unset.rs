@@ -20,9 +20,18 @@ pub fn unset<T: Real>(len: usize) -> Vec<T> {
     memory
 }
 
+/// Elements per task.
+const CHUNK: usize = 1 << 14;
+
+/// Zeros written by all threads.
+pub fn zeros<T: Real>(len: usize) -> Vec<T> {
+    let mut zeros = unset(len);
+    zeros.par_chunks_mut(CHUNK).for_each(|zeros| zeros.fill(T::zero()));
+    zeros
+}
+
 /// A copy made by all threads.
 pub fn copied<T: Real>(from: &[T]) -> Vec<T> {
-    const CHUNK: usize = 1 << 14;
     let mut to = unset(from.len());
     let chunks = to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK));
     chunks.for_each(|(to, from)| to.copy_from_slice(from));

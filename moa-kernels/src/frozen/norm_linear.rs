@@ -1,7 +1,7 @@
 //! Layer normalisation and a linear layer: the way into attention.
 
 use super::{Dense, DenseData, Norm, NormData, ROWS};
-use crate::cpu::{Read, Real, by_float, data, element, tensor, unset};
+use crate::cpu::{Read, Real, by_float, data, element, tensor, unset, zeros};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// `linear(norm(x))`.
@@ -37,7 +37,7 @@ impl NormLinear {
 
     fn backward<T: Real>(&self, x: &[T], dy: &[T]) -> Result<Vec<T>> {
         let (norm, linear) = (self.norm.read::<T>()?, self.linear.read::<T>()?);
-        let mut dx = vec![T::zero(); x.len()];
+        let mut dx = zeros(x.len());
         backward(&norm, &linear, x, dy, &mut dx);
         Ok(dx)
     }

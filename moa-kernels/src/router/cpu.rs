@@ -1,5 +1,5 @@
 use super::MAX_SCALE;
-use crate::cpu::{BLOCK, Real, dot, sum_blocks, unset, vectorise};
+use crate::cpu::{BLOCK, Real, dot, sum_blocks, vectorise, zeros};
 use rayon::prelude::*;
 
 /// Shortest length that a vector is divided by.
@@ -62,10 +62,9 @@ pub fn backward<T: Real>(
     let (units, lengths) = unit_columns(sim, experts);
     let (scale, eps) = (scale(temperature), T::from_f64(EPS));
 
-    let mut dz = unset(z.len());
+    let mut dz = zeros(z.len());
     let rows = dz.par_chunks_mut(width).zip(z.par_chunks(width)).zip(grad.par_chunks(experts));
     rows.with_min_len(BLOCK).for_each(|((dz, z), grad)| {
-        dz.fill(T::zero());
         vectorise!({
             for (unit, &g) in units.chunks_exact(width).zip(grad) {
                 for (dz, &u) in dz.iter_mut().zip(unit) {

@@ -96,7 +96,10 @@ fn run() -> Result<()> {
     if let Some(dir) = &args.dump {
         return dump(&args, dir);
     }
-    let model = build(&args, tempfile::tempdir()?.path())?;
+    let mut model = build(&args, tempfile::tempdir()?.path())?;
+    if args.forward {
+        model.vit.set_in_panels()?; // as one that does not train is built
+    }
     let shape = (args.batch, 3, SIZE, SIZE);
     let device = device_of(&model)?;
     let images = Tensor::randn(0f32, 1f32, shape, &device)?;

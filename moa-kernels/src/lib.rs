@@ -22,6 +22,7 @@
 //! | [`lora`], [`kronecker`] | frozen linear plus routed experts |
 //! | [`mod@reference`] | the same in plain `f64` loops, to test against |
 //! | [`selfcheck`] | all operations against those loops, on any device |
+//! | [`panels`] | frozen weights in the order of products |
 //! | [`memory`] | the allocator's habits |
 //! | [`rng`] | the one source of randomness |
 //!
@@ -48,6 +49,7 @@ pub mod lora;
 pub mod memory;
 mod metal;
 pub mod miro;
+pub mod panels;
 pub mod pool;
 pub mod reference;
 pub mod residual;

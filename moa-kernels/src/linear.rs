@@ -1,8 +1,9 @@
 //! `y = x W^T + b` (PyTorch `F.linear`) where any of the three may be frozen.
 
-use crate::cpu::{Into, Threads, View, gemm, product};
+use crate::cpu::{Into, Real, Threads, View, gemm, product};
 use crate::cpu::{by_float, column_sums, data, element, tensor, unset, with_data};
 use crate::graph::{self, Reads};
+use crate::panels::{self, Weight};
 use crate::router::{Shared, forward_joint, gathered};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -12,7 +13,8 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 /// with a frozen weight the backward pass is the single product `dy W`.
 ///
 /// # Shapes
-/// `x` `[..., in]`, `weight` `[out, in]`, `bias` `[out]`; the result is `[..., out]`.
+/// `x` `[..., in]`, `weight` `[out, in]` or [in panels](crate::panels), `bias` `[out]`; the result is
+/// `[..., out]`.
 ///
 /// # Errors
 /// If the shapes do not fit or the type is neither `f32` nor `f64`.
@@ -26,7 +28,7 @@ pub(crate) fn apply(
     bias: Option<&Tensor>,
     op: Linear,
 ) -> Result<Tensor> {
-    let (out, width) = weight.dims2()?;
+    let (out, width) = panels::sizes(weight)?;
     if x.dims().last() != Some(&width) || bias.is_some_and(|b| b.dims() != [out]) {
         candle_core::bail!(
             "linear: x {:?}, weight {:?} and bias {:?} do not fit",
@@ -36,8 +38,10 @@ pub(crate) fn apply(
         );
     }
     if crate::by_tensors(x) {
-        return crate::device::linear::linear(x, weight, bias);
+        return crate::device::linear::linear(x, &panels::in_rows(weight)?, bias);
     }
+    // A gradient reads the weight by rows.
+    let weight = if x.track_op() { &panels::in_rows(weight)? } else { weight };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
         Some(bias) => graph::apply3(&x, &weight, &bias.contiguous()?, op, Reads::Arguments),
@@ -69,8 +73,8 @@ impl CustomOp3 for Linear {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_float!(x.dtype(), "linear", T => {
-            let bias = data::<T>(b, lb)?;
-            let y = forward(data(x, lx)?, data(w, lw)?, Some(bias), bias.len());
+            let weight = Weight::new(data::<T>(w, lw)?, lw.dims());
+            let y = forward(data(x, lx)?, weight, Some(data(b, lb)?));
             Ok(element(y, out_shape(lx, lw)))
         })
     }
@@ -105,7 +109,7 @@ impl CustomOp2 for Linear {
             let (x, w) = (data::<T>(x, lx)?, data(w, lw)?);
             let y = match &self.downs {
                 Some(downs) => forward_joint(x, w, downs, &self.shared)?,
-                None => forward(x, w, None, lw.dims()[0]),
+                None => forward(x, Weight::new(w, lw.dims()), None),
             };
             Ok(element(y, out_shape(lx, lw)))
         })
@@ -125,41 +129,33 @@ impl CustomOp2 for Linear {
 fn out_shape(lx: &Layout, lw: &Layout) -> Vec<usize> {
     let mut dims = lx.dims().to_vec();
     if let Some(last) = dims.last_mut() {
-        *last = lw.dims()[0];
+        *last = panels::rows_of(lw.dims());
     }
     dims
 }
 
-/// `x` `[rows, in]`, `w` `[out, in]`.
-pub(crate) fn forward<T: crate::cpu::Real>(
-    x: &[T],
-    w: &[T],
-    bias: Option<&[T]>,
-    out: usize,
-) -> Vec<T> {
-    let width = w.len() / out.max(1);
-    let rows = x.len() / width.max(1);
-    let mut y = unset(rows * out);
-    forward_into(&mut y, x, w, bias.map_or(Into::Set, Into::Rows), out);
+/// `x` `[rows, in]`.
+pub(crate) fn forward<T: Real>(x: &[T], weight: Weight<'_, T>, bias: Option<&[T]>) -> Vec<T> {
+    let rows = x.len() / weight.width.max(1);
+    let mut y = unset(rows * weight.out);
+    forward_into(&mut y, x, weight, bias.map_or(Into::Set, Into::Rows));
     y
 }
 
 /// [`forward`] into memory that is there, from any start.
-pub(crate) fn forward_into<T: crate::cpu::Real>(
+pub(crate) fn forward_into<T: Real>(
     y: &mut [T],
     x: &[T],
-    w: &[T],
+    weight: Weight<'_, T>,
     into: Into<'_, T>,
-    out: usize,
 ) {
-    let width = w.len() / out.max(1);
-    let rows = x.len() / width.max(1);
-    let terms = [(View::new(x, rows, width), View::new(w, out, width).t())];
-    gemm(y, out, into, &terms, Threads::All);
+    let rows = x.len() / weight.width.max(1);
+    let terms = [(View::new(x, rows, weight.width), weight.transposed())];
+    gemm(y, weight.out, into, &terms, Threads::All);
 }
 
 /// The gradient of `x`: `dy w`.
-pub(crate) fn input_grad<T: crate::cpu::Real>(dy: &[T], w: &[T], out: usize) -> Vec<T> {
+pub(crate) fn input_grad<T: Real>(dy: &[T], w: &[T], out: usize) -> Vec<T> {
     let width = w.len() / out.max(1);
     let rows = dy.len() / out.max(1);
     let terms = [(View::new(dy, rows, out), View::new(w, out, width))];

@@ -2,6 +2,7 @@
 //! linear layer with routed experts.
 
 use crate::cpu::{Real, by_float, data, element, tensor, with_data};
+use crate::panels::{self, Weight};
 use crate::router::{Owed, Shared};
 use crate::routing::{Routing, score_grad};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
@@ -15,7 +16,7 @@ pub(crate) fn check(
     routing: &Routing,
     experts: usize,
 ) -> Result<()> {
-    let (out, width) = weight.dims2()?;
+    let (out, width) = panels::sizes(weight)?;
     let tokens = x.elem_count() / width.max(1);
     if x.dims().last() != Some(&width)
         || routing.tokens() != tokens
@@ -38,8 +39,7 @@ pub(crate) struct Layer<'a, T, S> {
     pub x: &'a [T],
     /// All trainable tensors of the layer, one after the other.
     pub theta: &'a [T],
-    /// `[out, in]`
-    pub weight: &'a [T],
+    pub weight: Weight<'a, T>,
     /// `[tokens, top_k]`
     pub gates: &'a [T],
     /// `[tokens, top_k]`
@@ -102,6 +102,7 @@ impl<S: Experts> Routed<S> {
         with_data(&self.weight, |weight| {
             with_data(&self.routing.gates, |gates| {
                 let (shared, settings) = (&self.shared, &self.settings);
+                let weight = Weight::new(weight, self.weight.dims());
                 f(&Layer { x, theta, weight, gates, indices, shared, settings })
             })
         })
@@ -160,7 +161,7 @@ impl<S: Experts> CustomOp3 for Routed<S> {
                 if owes {
                     let mut terms = Vec::with_capacity(grads.terms.len() + 1);
                     if dx.is_none() {
-                        terms.push((dy.clone(), self.weight.clone()));
+                        terms.push((dy.clone(), panels::in_rows(&self.weight)?));
                     }
                     for (a, b) in grads.terms {
                         let (a_len, b_len) = (a.len(), b.len());

@@ -7,6 +7,7 @@ use crate::param::{Param, Store};
 use crate::pass::{LayerId, Pass};
 use candle_core::Tensor;
 use moa_kernels::frozen::Dense;
+use moa_kernels::panels::{in_panels, in_rows};
 
 /// `y = x W^T + b`, plus what the adapter adds.
 #[derive(Clone, Debug)]
@@ -118,6 +119,20 @@ impl Linear {
         (self.is_plain() && !tracked).then_some(Dense { weight, bias })
     }
 
+    /// Brings the weight of a layer that does not train into the order of
+    /// [`moa_kernels::panels`], if products are faster then.
+    ///
+    /// # Errors
+    /// Only if memory fails.
+    pub(crate) fn set_in_panels(&mut self) -> Result<()> {
+        if let Param::Frozen(weight) = &mut self.weight
+            && let Some(panels) = in_panels(weight)?
+        {
+            *weight = panels;
+        }
+        Ok(())
+    }
+
     /// The layer's name in checkpoints.
     pub fn name(&self) -> &str {
         &self.id.name
@@ -140,7 +155,8 @@ impl Linear {
     /// # Errors
     /// Only if the device fails.
     pub fn merged(&self) -> Result<Option<(Tensor, Option<Tensor>)>> {
-        let (mut weight, bias) = (self.weight.value(), self.bias.as_ref().map(Param::value));
+        let (mut weight, bias) =
+            (in_rows(&self.weight.value())?, self.bias.as_ref().map(Param::value));
         let adapter = match &self.adapter {
             None => return Ok(Some((weight, bias))),
             Some(Adapter::Behind(compacter)) => return compacter.merged(&weight, bias.as_ref()),

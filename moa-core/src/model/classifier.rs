@@ -96,10 +96,13 @@ impl Build<'_> {
         let classes = weight.dims().first().copied().unwrap_or(0);
         let trainable = if train { names } else { BTreeSet::new() };
         let mut store = Store::new(all, trainable, self.dtype, self.device);
-        let vit = Vit::new(&mut store, &config, self.method)?;
+        let mut vit = Vit::new(&mut store, &config, self.method)?;
         let sizes = (classes, config.dim);
         let head = Head::new(&mut store, sizes, HeadInput::Pooled, head_dropout)?;
         let (method, trainable) = (self.method.clone(), store.finish()?);
+        if !train {
+            vit.set_in_panels()?; // now that nothing else holds the weights
+        }
         Ok(Classifier { vit, head: Some(head), method, trainable })
     }
 
@@ -140,10 +143,12 @@ impl Build<'_> {
         }
         let mut store = Store::new(all, BTreeSet::new(), self.dtype, self.device);
         let method = Method::linear_probe();
-        let vit = Vit::new(&mut store, &config, &method)?;
+        let mut vit = Vit::new(&mut store, &config, &method)?;
         let head = head
             .map(|(classes, input)| Head::new(&mut store, (classes, config.dim), input, 0.0))
             .transpose()?;
+        store.finish()?;
+        vit.set_in_panels()?;
         Ok(Classifier { vit, head, method, trainable: BTreeMap::new() })
     }
 

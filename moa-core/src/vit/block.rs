@@ -185,6 +185,12 @@ impl Block {
         })
     }
 
+    /// See [`super::Vit::set_in_panels`].
+    pub(super) fn set_in_panels(&mut self) -> Result<()> {
+        let linears = [&mut self.qkv, &mut self.proj, &mut self.fc1, &mut self.fc2];
+        linears.into_iter().try_for_each(Linear::set_in_panels)
+    }
+
     /// The four linear layers.
     pub fn linears(&self) -> [&Linear; 4] {
         [&self.qkv, &self.proj, &self.fc1, &self.fc2]

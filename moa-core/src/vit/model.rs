@@ -212,6 +212,15 @@ impl Vit {
         Ok(tokens.narrow(1, prefix, tokens.dim(1)? - prefix)?.mean(1)?)
     }
 
+    /// Brings the weights of linear layers that do not train into the order in which products read them
+    /// ([`moa_kernels::panels`]), where that is faster. What is computed stays the same, to the bit.
+    ///
+    /// # Errors
+    /// Only if memory fails.
+    pub fn set_in_panels(&mut self) -> Result<()> {
+        self.blocks.iter_mut().try_for_each(Block::set_in_panels)
+    }
+
     /// The blocks in order.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks

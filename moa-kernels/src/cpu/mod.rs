@@ -8,7 +8,7 @@ pub mod simd;
 pub mod storage;
 mod unset;
 
-pub use gemm::{Into, Threads, View, gemm, gemm_scattered, product};
+pub use gemm::{Into, PANEL, Threads, View, gemm, gemm_scattered, product, transposed_in_panels};
 pub use lanes::{dot, lane_sum, pair_sum, total};
 pub use math::Real;
 pub use reduce::{BLOCK, column_sums, sum_blocks};

@@ -24,6 +24,7 @@ pub use norm_linear::norm_linear;
 pub use stretch::{Half, stretch};
 
 use crate::cpu::{Into, Read, Real};
+use crate::panels::{self, Weight};
 use candle_core::{Result, Tensor};
 
 /// Tokens whose intermediate values are in memory at once.
@@ -43,7 +44,7 @@ pub struct Norm {
 /// A frozen linear layer.
 #[derive(Clone, Debug)]
 pub struct Dense {
-    /// `[out, in]`
+    /// `[out, in]` or [in panels](crate::panels)
     pub weight: Tensor,
     /// `[out]`
     pub bias: Option<Tensor>,
@@ -68,7 +69,7 @@ impl Norm {
 
 impl Dense {
     fn check(&self, name: &str, width: usize, out: Option<usize>) -> Result<usize> {
-        let (rows, cols) = self.weight.dims2()?;
+        let (rows, cols) = panels::sizes(&self.weight)?;
         let bias = self.bias.as_ref().is_none_or(|b| b.dims() == [rows]);
         if cols != width || out.is_some_and(|out| out != rows) || !bias {
             let (weight, bias) = (self.weight.shape(), self.bias.as_ref().map(Tensor::shape));
@@ -78,9 +79,9 @@ impl Dense {
     }
 
     fn read<T: Real>(&self) -> Result<DenseData<'_, T>> {
-        let out = self.weight.dim(0)?;
         let bias = self.bias.as_ref().map(Read::new).transpose()?;
-        Ok(DenseData { weight: Read::new(&self.weight)?, bias, out })
+        let (weight, dims) = (Read::new(&self.weight)?, self.weight.dims());
+        Ok(DenseData { weight, dims, bias, out: panels::rows_of(dims) })
     }
 }
 
@@ -103,14 +104,19 @@ impl<T: Real> NormData<'_, T> {
 
 struct DenseData<'a, T> {
     weight: Read<'a, T>,
+    dims: &'a [usize],
     bias: Option<Read<'a, T>>,
     out: usize,
 }
 
 impl<T: Real> DenseData<'_, T> {
+    fn weight(&self) -> Weight<'_, T> {
+        Weight::new(&self.weight, self.dims)
+    }
+
     fn forward(&self, x: &[T], y: &mut [T]) {
         let into = self.bias.as_deref().map_or(Into::Set, Into::Rows);
-        crate::linear::forward_into(y, x, &self.weight, into, self.out);
+        crate::linear::forward_into(y, x, self.weight(), into);
     }
 
     /// `y = stream + gamma * linear(x)`; without `gamma`, of 1.
@@ -120,10 +126,10 @@ impl<T: Real> DenseData<'_, T> {
             return crate::residual::add_onto(y, stream, gamma);
         }
         let into = Into::Over(stream, self.bias.as_deref());
-        crate::linear::forward_into(y, x, &self.weight, into, self.out);
+        crate::linear::forward_into(y, x, self.weight(), into);
     }
 
     fn backward(&self, dy: &[T]) -> Vec<T> {
-        crate::linear::input_grad(dy, &self.weight, self.out)
+        crate::linear::input_grad(dy, &self.weight().rows(), self.out)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Dense, DenseData, Norm, NormData, ROWS};
 use crate::cpu::{Read, Real, by_float, data, element, tensor, unset, zeros};
+use crate::panels;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// `linear(norm(x))`.
@@ -80,7 +81,7 @@ impl CustomOp1 for NormLinear {
         let mut dims = layout.dims().to_vec();
         let width = self.norm.weight.elem_count();
         if let Some(last) = dims.last_mut() {
-            *last = self.linear.weight.dim(0)?;
+            *last = panels::sizes(&self.linear.weight)?.0;
         }
         by_float!(x.dtype(), self.name(), T => {
             Ok(element(self.forward::<T>(data(x, layout)?, width)?, dims))

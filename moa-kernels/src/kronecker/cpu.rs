@@ -88,7 +88,7 @@ impl<T: Real> Layer<'_, T, Settings> {
         let (outer, all) = (self.settings.outer(&factors), self.members());
         // Experts are too small to keep all threads busy one by one.
         let (mut y, rows) = rayon::join(
-            || crate::linear::forward(self.x, self.weight, Some(&constant), sizes.out),
+            || crate::linear::forward(self.x, self.weight, Some(&constant)),
             || {
                 self.each_expert(&all, |expert, members| {
                     let x = self.gather(self.x, sizes.width, members);
@@ -120,7 +120,7 @@ impl<T: Real> Layer<'_, T, Settings> {
         let factors = sizes.factors(self.theta);
         let (outer, all) = (self.settings.outer(&factors), self.members());
         let (mut dx, experts) = rayon::join(
-            || wants_x.then(|| crate::linear::input_grad(dy, self.weight, out)),
+            || wants_x.then(|| crate::linear::input_grad(dy, &self.weight.rows(), out)),
             || {
                 self.each_expert(&all, |e, members| {
                     let expert = One::new(self.settings, &factors, &outer, e);

@@ -11,6 +11,7 @@ pub use mask::{DropConnect, keep_factor, keep_mask};
 
 use crate::cpu::{by_float, tensor, with_data};
 use crate::graph::{self, Reads};
+use crate::panels;
 use crate::routed::{Routed, check};
 use crate::routing::Routing;
 use candle_core::{Result, Tensor};
@@ -62,7 +63,7 @@ pub fn routed_kronecker(
     scale: f64,
     drop: DropConnect,
 ) -> Result<Tensor> {
-    let ((out, width), t) = (weight.dims2()?, shared.left.dim(0)?);
+    let ((out, width), t) = (panels::sizes(weight)?, shared.left.dim(0)?);
     if t == 0 || !width.is_multiple_of(t) || !out.is_multiple_of(t) {
         candle_core::bail!("routed_kronecker: t = {t} does not divide {width} and {out}");
     }

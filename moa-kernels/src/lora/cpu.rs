@@ -137,9 +137,10 @@ impl<T: Real> Layer<'_, T, Sizes> {
         }
         let banks = self.banks();
         let hg = self.gate(&self.ranks(&banks));
+        let up = self.weight.order_of(&banks.up, total);
         let terms = [
-            (View::new(self.x, tokens, *width), View::new(self.weight, *out, *width).t()),
-            (View::new(&hg, tokens, total), View::new(&banks.up, *out, total).t()),
+            (View::new(self.x, tokens, *width), self.weight.transposed()),
+            (View::new(&hg, tokens, total), self.weight.like(&up, total).transposed()),
         ];
         product(Into::Rows(&constant), &terms, Threads::All)
     }
@@ -153,7 +154,8 @@ impl<T: Real> Layer<'_, T, Sizes> {
         let dx = (wants_x == WantsX::Gradient).then(|| {
             let g = View::new(dy, tokens, out);
             let (dh, down) = (View::new(&dh, tokens, total), View::new(&banks.down, total, width));
-            let terms = [(g, View::new(self.weight, out, width)), (dh, down)];
+            let weight = self.weight.rows();
+            let terms = [(g, View::new(&weight, out, width)), (dh, down)];
             product(Into::Set, &terms, Threads::All)
         });
 

@@ -5,6 +5,7 @@ mod thin;
 
 use crate::device::routed::{self as joint, Layer};
 use crate::graph::{self, Reads};
+use crate::panels;
 use crate::routed::{Routed, check};
 use crate::router::{Choice, Router};
 use crate::routing::Routing;
@@ -41,7 +42,7 @@ pub fn routed_lora(
     bias: Option<&Tensor>,
     scale: f64,
 ) -> Result<Tensor> {
-    let (out, width) = weight.dims2()?;
+    let (out, width) = panels::sizes(weight)?;
     let ranks = ranks(weight, experts)?;
     check("routed_lora", x, weight, [base_bias, bias], routing, experts.len())?;
     let layer = Layer { weight, base_bias, experts, bias, scale };
@@ -98,7 +99,7 @@ pub fn lora_by_router(
 
 /// Of all experts, whose shapes must fit the weight.
 fn ranks(weight: &Tensor, experts: &[Expert]) -> Result<Vec<usize>> {
-    let (out, width) = weight.dims2()?;
+    let (out, width) = panels::sizes(weight)?;
     let mut ranks = Vec::with_capacity(experts.len());
     for (e, expert) in experts.iter().enumerate() {
         let rank = expert.down.dim(0)?;

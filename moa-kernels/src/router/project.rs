@@ -4,6 +4,7 @@
 use crate::cpu::tensor;
 use crate::cpu::{Into, Read, Real, Threads, View, product};
 use crate::linear::Linear;
+use crate::panels::Weight;
 use candle_core::{Result, Tensor, TensorId};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -102,7 +103,7 @@ pub(crate) fn forward_joint<T: Real>(
     let (ranks, width) = downs.dims2()?;
     let (p, tokens) = (w.len() / width, x.len() / width);
     let all = [w, &Read::new(downs)?].concat();
-    let both = crate::linear::forward(x, &all, None, p + ranks);
+    let both = crate::linear::forward(x, Weight::new(&all, &[p + ranks, width]), None);
     let (mut z, mut h) = (Vec::with_capacity(tokens * p), Vec::with_capacity(tokens * ranks));
     for row in both.chunks_exact(p + ranks) {
         z.extend_from_slice(&row[..p]);

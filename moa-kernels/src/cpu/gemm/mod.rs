@@ -29,7 +29,7 @@ mod transpose;
 mod vector;
 mod view;
 
-pub use view::View;
+pub use view::{PANEL, View};
 
 use super::{Real, Scattered};
 use rayon::prelude::*;
@@ -95,6 +95,7 @@ pub unsafe fn gemm_scattered<T: Real>(
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
     for (a, b) in terms {
         assert!(a.rows == m && b.cols == n && a.cols == b.rows, "sizes differ");
+        assert!(!a.in_panels, "a left operand in panels");
     }
     match into {
         Into::Rows(row) | Into::Over(_, Some(row)) => assert_eq!(row.len(), n, "not one row"),
@@ -114,6 +115,15 @@ pub unsafe fn gemm_scattered<T: Real>(
             general(dst, dst_stride, into, terms, threads);
         }
     }
+}
+
+/// The transpose of a matrix `[cols, rows]` as [`View::in_panels`] reads it; none if nothing here
+/// does.
+pub fn transposed_in_panels(matrix: &View<'_, f32>) -> Option<Vec<f32>> {
+    #[cfg(all(target_arch = "x86_64", not(blas)))]
+    return packed::in_panels(&matrix.t());
+    #[cfg(not(all(target_arch = "x86_64", not(blas))))]
+    return None;
 }
 
 /// [`gemm`] as new memory, without gaps.
@@ -138,6 +148,7 @@ unsafe fn general<T: Real>(
     terms: &[Term<'_, T>],
     threads: Threads,
 ) {
+    assert!(terms.iter().all(|(_, b)| !b.in_panels), "panels are for our own products");
     let (m, n) = (terms[0].0.rows, terms[0].1.cols);
     let each_row = |f: &(dyn Fn(usize, &mut [T]) + Sync)| {
         let rows = (0..m).into_par_iter().with_min_len(16);

@@ -2,12 +2,15 @@
 //!
 //! The inner dimension is cut into stages of [`Isa::depth`] steps, about ([`super::stage`]).
 //! A few rows times a large weight are computed the other way round, `(w a^T)^T`: the
-//! weight is then read where it is, once, and the few rows are what is copied.
+//! weight is then read where it is, once, and the few rows are what is copied. One that is in panels
+//! already is not copied at all.
 
 use super::isa::Isa;
 use super::stage::Stage;
-use super::{Into, Term, Threads};
+use super::view::{PANEL, View};
+use super::{Into, Term, Threads, pack};
 use crate::cpu::Scattered;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// A short term is added to a stage that is full already.
@@ -42,12 +45,16 @@ fn suits(terms: &[Term<'_, f32>]) -> bool {
     // With fewer rows, copying `b` costs more than it brings. It is done for small ones, heads
     // among them: the bits of one image's logits are then those of many.
     let copied = b.col_stride != 1;
-    a.rows >= 8 || !copied || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms)
+    b.in_panels
+        || a.rows >= 8
+        || !copied
+        || b.rows * b.cols <= SMALL_SIDE
+        || a.rows >= 4 && flips(terms)
 }
 
 fn flips(terms: &[Term<'_, f32>]) -> bool {
     let (a, b) = &terms[0];
-    a.rows <= FEW && 4 * a.rows <= b.cols && b.row_stride == 1
+    !b.in_panels && a.rows <= FEW && 4 * a.rows <= b.cols && b.row_stride == 1
 }
 
 /// [`super::gemm()`] of sizes that are checked, if this is the faster way and possible on
@@ -89,6 +96,17 @@ pub unsafe fn run_with(
     } else {
         run_job(&Job { isa, dst, stride, into, terms, flipped }, threads);
     }
+}
+
+/// The elements of a matrix panel after panel.
+pub fn in_panels(b: &View<'_, f32>) -> Option<Vec<f32>> {
+    let isa = Isa::widest().filter(|_| b.cols.is_multiple_of(PANEL))?;
+    let mut panels = crate::cpu::unset(b.rows * b.cols);
+    panels.par_chunks_mut((b.rows * PANEL).max(1)).enumerate().for_each(|(i, to)| {
+        // SAFETY: the machine has it.
+        unsafe { pack::panel(isa, b, 0..b.rows, i * PANEL, to) };
+    });
+    Some(panels)
 }
 
 fn run_job(job: &Job<'_>, threads: Threads) {

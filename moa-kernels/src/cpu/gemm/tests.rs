@@ -77,6 +77,38 @@ fn same_bits_with_any_instruction_set() {
     }
 }
 
+/// A right operand in panels is only another way to read it.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn same_bits_from_panels() {
+    for (m, n, k) in SHAPES {
+        let n = n.next_multiple_of(PANEL);
+        let (a, b, bias) = (values(0, m * k), values(7, k * n), values(9, n));
+        let (a, rows) = (View::new(&a, m, k), View::new(&b, n, k));
+        let Some(panels) = transposed_in_panels(&rows) else { return };
+        let (c, d) = (values(3, m * 5), values(4, n * 5));
+        let more = (View::new(&c, m, 5), View::new(&d, n, 5).t());
+        for isa in isa::Isa::ALL.into_iter().filter(|isa| isa.is_here()) {
+            for (start, terms) in [(1.0, 1), (2.0, 2)] {
+                let run = |b, threads| {
+                    let mut dst = vec![start; m * n];
+                    let (to, into) = (Scattered::new(&mut dst), Into::Rows(&bias));
+                    let terms = &[(a, b), more][..terms];
+                    // SAFETY: the machine has it; nothing else uses `dst`.
+                    pool(3).install(|| unsafe {
+                        packed::run_with(isa, &to, n, into, terms, threads);
+                    });
+                    dst
+                };
+                for threads in [Threads::One, Threads::All] {
+                    let panels = run(View::in_panels(&panels, k, n), threads);
+                    assert!(panels == run(rows.t(), threads), "{m}x{n}x{k} {isa:?} {terms}");
+                }
+            }
+        }
+    }
+}
+
 /// A matrix with gaps, as it is or transposed.
 fn matrix(data: &[f32], rows: usize, cols: usize, gap: usize, t: bool) -> View<'_, f32> {
     match t {

@@ -1,6 +1,9 @@
 //! Matrices inside slices.
 
-/// A matrix inside a slice, with any strides (in elements).
+/// Columns of a panel.
+pub const PANEL: usize = 32;
+
+/// A matrix inside a slice, with any strides (in elements), or in panels.
 #[derive(Clone, Copy)]
 pub struct View<'a, T> {
     pub(super) data: &'a [T],
@@ -8,6 +11,8 @@ pub struct View<'a, T> {
     pub(super) cols: usize,
     pub(super) row_stride: usize,
     pub(super) col_stride: usize,
+    /// Panel after panel; the strides are those within one.
+    pub(super) in_panels: bool,
 }
 
 impl<'a, T> View<'a, T> {
@@ -18,13 +23,21 @@ impl<'a, T> View<'a, T> {
 
     /// `rows` x `cols` with `row_stride` elements from row to row.
     pub fn strided(data: &'a [T], rows: usize, cols: usize, row_stride: usize) -> Self {
-        let view = Self { data, rows, cols, row_stride, col_stride: 1 };
+        let view = Self { data, rows, cols, row_stride, col_stride: 1, in_panels: false };
         assert!(view.fits(), "matrix view out of bounds");
         view
     }
 
+    /// `rows` x `cols` in the order in which our own products read a right operand, which no
+    /// others can: all rows of the first [`PANEL`] columns, then those of the next.
+    pub fn in_panels(data: &'a [T], rows: usize, cols: usize) -> Self {
+        assert!(cols.is_multiple_of(PANEL) && data.len() == rows * cols, "not whole panels");
+        Self { data, rows, cols, row_stride: PANEL, col_stride: 1, in_panels: true }
+    }
+
     /// The transpose of the same elements.
     pub fn t(self) -> Self {
+        assert!(!self.in_panels, "no transpose of panels");
         Self {
             rows: self.cols,
             cols: self.rows,

@@ -2,16 +2,17 @@
 //! columns of `b` into panels of the width of a tile, few enough to stay in its cache,
 //! then computes tile after tile from them.
 
+mod by_panels;
 mod copies;
 mod in_place;
 mod operands;
 mod scratch;
 
-use super::Into;
 use super::flip;
 use super::pack::{self, Source};
 use super::packed::{Job, Part};
-use super::tile::{Ahead, COLS, Place, Segment, Start, tile};
+use super::tile::{Ahead, COLS, LANES, Place, Segment, Start, tile};
+use super::{Into, Term};
 use rayon::prelude::*;
 use scratch::{Aligned, SCRATCH, Scratch};
 use std::ops::Range;
@@ -39,6 +40,8 @@ pub struct Stage<'a> {
     alone: bool,
     /// The rows are so few, and the columns contiguous, that panels are not copied.
     in_place: bool,
+    /// All columns are in panels, and a copy of all rows stays in the second-level cache.
+    by_panels: bool,
     /// Rows of a tile then: all tiles alike.
     tile_rows: usize,
     depth: usize,
@@ -53,11 +56,14 @@ impl<'a> Stage<'a> {
         let most = job.isa.rows();
         let source = |p: &Part| pack::source(most, &job.terms[p.term].0, n.div_ceil(COLS));
         let sources: Vec<_> = parts.iter().map(source).collect();
-        let columns = job.terms.iter().all(|(_, b)| b.col_stride == 1);
+        let columns = job.terms.iter().all(|(_, b)| b.col_stride == 1 && !b.in_panels);
         let few = m <= 2 * most && !job.flipped && !sources.contains(&Source::Whole);
         let in_place = columns && few;
+        let suits = |(a, b): &Term<'_, f32>| a.col_stride == 1 && b.in_panels;
+        let small = m.div_ceil(most) * depth * LANES <= job.isa.panels();
+        let by_panels = small && job.terms.iter().all(suits);
         let tile_rows = m.div_ceil(m.div_ceil(most));
-        Self { job, into, parts, sources, alone, in_place, tile_rows, depth, m, n }
+        Self { job, into, parts, sources, alone, in_place, by_panels, tile_rows, depth, m, n }
     }
 
     /// Rows of a tile.
@@ -67,6 +73,9 @@ impl<'a> Stage<'a> {
 
     pub fn run(&self) {
         let panels = self.n.div_ceil(COLS);
+        if self.by_panels {
+            return self.run_by_panels(panels);
+        }
         // So few that all tasks can read the same copies of them from their caches.
         let shared =
             !self.alone && !self.in_place && panels * self.depth * COLS <= self.job.isa.panels();

@@ -1,0 +1,84 @@
+//! Few rows times a matrix in panels: it is read where it is, once, one panel after the other by
+//! all rows. These are copied before, for all tasks.
+//!
+//! Many rows would write to the result all over: for them panels are copied as others are.
+
+use super::super::pack;
+use super::super::tile::{Ahead, COLS, LANES, Segment};
+use super::scratch::Aligned;
+use super::{SHARES, Stage};
+use crate::cpu::Scattered;
+use std::ops::Range;
+
+impl Stage<'_> {
+    pub(super) fn run_by_panels(&self, panels: usize) {
+        let copies = self.copy_tiles();
+        // A thread that comes late, or is slow, takes fewer tasks.
+        let width = panels.div_ceil(SHARES * rayon::current_num_threads());
+        self.for_each(panels.div_ceil(width), |task| {
+            let panels = task * width..panels.min((task + 1) * width);
+            let mut segments = Vec::with_capacity(self.parts.len());
+            for panel in panels.clone() {
+                for tile in 0..self.tiles() {
+                    let (row, rows) = self.tile_rows(tile);
+                    self.segments_of(tile, panel, &copies, &mut segments);
+                    let ahead = self.panel_ahead(panel + 1..panels.end, tile);
+                    self.tile((row, rows), panel * COLS, self.into, &segments, ahead);
+                }
+            }
+        });
+    }
+
+    fn tiles(&self) -> usize {
+        self.m.div_ceil(self.rows())
+    }
+
+    /// First row and rows of a tile: of 197 none is left alone by fourteen times 14.
+    fn tile_rows(&self, tile: usize) -> (usize, usize) {
+        let at = |tile: usize| self.m * tile / self.tiles();
+        (at(tile), at(tile + 1) - at(tile))
+    }
+
+    /// All tiles, each with the steps of all parts.
+    fn copy_tiles(&self) -> Aligned {
+        let size = self.depth * LANES;
+        let mut memory = Aligned::new(self.tiles() * size);
+        let all = Scattered::new(memory.all_mut());
+        self.for_each(self.tiles(), |tile| {
+            // SAFETY: every tile is its own.
+            let mut to = unsafe { all.row(tile * size, size) };
+            let (row, rows) = self.tile_rows(tile);
+            for part in self.parts {
+                let (a, steps) = (&self.job.terms[part.term].0, part.steps.clone());
+                let own;
+                (own, to) = to.split_at_mut(pack::tile_len(steps.len()));
+                // SAFETY: the machine has it.
+                unsafe { pack::tile(self.job.isa, a, steps, row, rows, own) };
+            }
+        });
+        memory
+    }
+
+    /// What a tile reads for a panel.
+    fn segments_of(&self, tile: usize, panel: usize, copies: &Aligned, to: &mut Vec<Segment>) {
+        let mut at = tile * self.depth * LANES;
+        to.clear();
+        for part in self.parts {
+            let (b, depth) = (&self.job.terms[part.term].1, part.steps.len());
+            let (a, first) = (copies.all()[at..].as_ptr(), panel * b.rows + part.steps.start);
+            let b = b.data[first * COLS..].as_ptr();
+            to.push(Segment { a, row_stride: 1, col_stride: LANES, b, b_stride: COLS, depth });
+            at += pack::tile_len(depth);
+        }
+    }
+
+    /// Share `tile` of the first of the `next` panels, if there is one.
+    fn panel_ahead(&self, next: Range<usize>, tile: usize) -> Ahead {
+        let Some(part) = self.parts.first().filter(|_| !next.is_empty()) else {
+            return Ahead::NONE;
+        };
+        let (b, depth) = (&self.job.terms[part.term].1, part.steps.len());
+        let from = b.data[(next.start * b.rows + part.steps.start) * COLS..].as_ptr();
+        Ahead::new(from, depth, (COLS, depth), tile, self.tiles())
+    }
+}

@@ -1,21 +1,21 @@
 //! Frozen weights in the order in which products read them.
 //!
-//! A product copies its right operand, some columns after the other. With few rows, as one image
-//! has, that takes a tenth of its time, and it is the same each time.
+//! A product copies its right operand, some columns after the other, the same each time. Few rows, as
+//! one image has, are multiplied an eighth faster by what need not be copied.
 
 use crate::cpu::{PANEL, Real, View, transposed_in_panels, with_data};
 use candle_core::{DType, Result, Tensor};
 use std::borrow::Cow;
 
-/// A weight `[out, in]` as `[out / 32, in, 32]`, which every operation here takes instead; none if it
-/// cannot be, or nothing is faster so: on another device than the CPU, in another type than `f32`, on a CPU with
-/// neither AVX-512 nor AVX2, with another BLAS.
+/// A frozen weight `[out, in]` as `[out / 32, in, 32]`, which operations on the CPU take instead, with the same
+/// bits. None if it is so already or cannot be, or if nothing is faster then: on another device,
+/// in another type than `f32`, on a CPU with neither AVX-512 nor AVX2, with another BLAS.
 ///
 /// # Errors
 /// If it is not a matrix.
 pub fn in_panels(weight: &Tensor) -> Result<Option<Tensor>> {
-    let (out, width) = weight.dims2()?;
-    if !weight.device().is_cpu() || weight.dtype() != DType::F32 {
+    let (out, width) = sizes(weight)?;
+    if weight.rank() == 3 || !weight.device().is_cpu() || weight.dtype() != DType::F32 {
         return Ok(None);
     }
     let panels = with_data(weight, |w| Ok(transposed_in_panels(&View::new(w, out, width))))?;
@@ -75,11 +75,7 @@ impl<'a, T: Real> Weight<'a, T> {
         if !self.in_panels {
             return Cow::Borrowed(rows);
         }
-        let mut panels = Vec::with_capacity(rows.len());
-        for rows in rows.chunks((width * PANEL).max(1)) {
-            (0..width).for_each(|i| panels.extend(rows.iter().skip(i).step_by(width)));
-        }
-        Cow::Owned(panels)
+        Cow::Owned(turned(rows, (PANEL, width)))
     }
 
     /// Another matrix `[out, width]`, its elements in the order of this one.
@@ -92,14 +88,15 @@ impl<'a, T: Real> Weight<'a, T> {
         if !self.in_panels {
             return Cow::Borrowed(self.data);
         }
-        let mut rows = crate::cpu::zeros(self.data.len());
-        for (panel, data) in self.data.chunks(self.width * PANEL).enumerate() {
-            for (i, row) in data.chunks(PANEL).enumerate() {
-                for (j, &v) in row.iter().enumerate() {
-                    rows[(panel * PANEL + j) * self.width + i] = v;
-                }
-            }
-        }
-        Cow::Owned(rows)
+        Cow::Owned(turned(self.data, (self.width, PANEL)))
     }
+}
+
+/// The transposes of matrices of this size, one after the other.
+fn turned<T: Copy>(data: &[T], (rows, cols): (usize, usize)) -> Vec<T> {
+    let mut all = Vec::with_capacity(data.len());
+    for data in data.chunks((rows * cols).max(1)) {
+        (0..cols).for_each(|i| all.extend(data.iter().skip(i).step_by(cols)));
+    }
+    all
 }

@@ -109,6 +109,7 @@ fn what_cannot_be_in_panels_stays() {
     let weight = new(1, &[96, 5]);
     if let Some(panels) = in_panels(&weight).unwrap() {
         assert_eq!(panels.dims(), [3, 5, 32]);
+        assert!(in_panels(&panels).unwrap().is_none());
         assert_eq!(values(&in_rows(&panels).unwrap()), values(&weight));
     }
     assert!(in_panels(&new(1, &[33, 5])).unwrap().is_none());

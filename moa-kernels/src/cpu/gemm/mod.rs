@@ -119,11 +119,13 @@ pub unsafe fn gemm_scattered<T: Real>(
 
 /// The transpose of a matrix `[cols, rows]` as [`View::in_panels`] reads it; none if nothing here
 /// does.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
 pub fn transposed_in_panels(matrix: &View<'_, f32>) -> Option<Vec<f32>> {
-    #[cfg(all(target_arch = "x86_64", not(blas)))]
-    return packed::in_panels(&matrix.t());
-    #[cfg(not(all(target_arch = "x86_64", not(blas))))]
-    return None;
+    #[cfg(target_arch = "x86_64")]
+    if !cfg!(blas) {
+        return packed::in_panels(&matrix.t());
+    }
+    None
 }
 
 /// [`gemm`] as new memory, without gaps.

@@ -10,13 +10,14 @@ mod wide;
 pub use ahead::Ahead;
 
 use super::isa::Isa;
+use super::view::PANEL;
 
 /// Rows of a tile, at most.
 pub const ROWS: usize = 14;
 /// Columns of a tile.
-pub const COLS: usize = 2 * LANES;
+pub const COLS: usize = PANEL;
 /// Elements of a cache line, and of the widest vector.
-pub const LANES: usize = 16;
+pub const LANES: usize = PANEL / 2;
 
 /// What a sum starts from.
 #[derive(Clone, Copy)]

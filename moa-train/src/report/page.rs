@@ -93,25 +93,26 @@ fn table_of(
     out + "</tbody></table></div>\n"
 }
 
-/// Every method against every other.
+/// Every method against every other, if any two have an environment and a trial in common.
 fn comparisons(rule: &RuleReport, view: &View<'_>) -> String {
-    if view.methods.len() < 2 {
-        return String::new();
-    }
     let names: Vec<String> = view.methods.iter().map(|method| method.name.to_owned()).collect();
     let row = |name: &String| {
         let cell = |other: &String| match compare(rule, view.dataset, name, other) {
             Some(found) if name != other => found.text() + if found.is_clear() { " *" } else { "" },
             _ => String::new(),
         };
-        (name.clone(), names.iter().map(cell).collect())
+        (name.clone(), names.iter().map(cell).collect::<Vec<_>>())
     };
+    let rows: Vec<_> = names.iter().map(row).collect();
+    if rows.iter().all(|(_, cells)| cells.iter().all(String::is_empty)) {
+        return String::new();
+    }
     format!(
         "<h2>{}: differences, row minus column</h2>\n{}<p>Points of accuracy, over the \
          environments and trials that both have, with 95 % confidence intervals (Student's, over \
          trials); * does not hold 0.</p>\n",
         escaped(view.dataset),
-        table_of("", &names, names.iter().map(row))
+        table_of("", &names, rows.into_iter())
     )
 }
 

@@ -45,16 +45,12 @@ fn suits(terms: &[Term<'_, f32>]) -> bool {
     // With fewer rows, copying `b` costs more than it brings. It is done for small ones, heads
     // among them: the bits of one image's logits are then those of many.
     let copied = b.col_stride != 1;
-    b.in_panels
-        || a.rows >= 8
-        || !copied
-        || b.rows * b.cols <= SMALL_SIDE
-        || a.rows >= 4 && flips(terms)
+    a.rows >= 8 || !copied || b.rows * b.cols <= SMALL_SIDE || a.rows >= 4 && flips(terms)
 }
 
 fn flips(terms: &[Term<'_, f32>]) -> bool {
     let (a, b) = &terms[0];
-    !b.in_panels && a.rows <= FEW && 4 * a.rows <= b.cols && b.row_stride == 1
+    a.rows <= FEW && 4 * a.rows <= b.cols && b.row_stride == 1
 }
 
 /// [`super::gemm()`] of sizes that are checked, if this is the faster way and possible on

@@ -20,7 +20,7 @@ impl Stage<'_> {
             let mut segments = Vec::with_capacity(self.parts.len());
             for panel in panels.clone() {
                 for tile in 0..self.tiles() {
-                    let (row, rows) = self.tile_rows(tile);
+                    let (row, rows) = self.span_of(tile);
                     self.segments_of(tile, panel, &copies, &mut segments);
                     let ahead = self.panel_ahead(panel + 1..panels.end, tile);
                     self.tile((row, rows), panel * COLS, self.into, &segments, ahead);
@@ -34,7 +34,7 @@ impl Stage<'_> {
     }
 
     /// First row and rows of a tile: of 197 none is left alone by fourteen times 14.
-    fn tile_rows(&self, tile: usize) -> (usize, usize) {
+    fn span_of(&self, tile: usize) -> (usize, usize) {
         let at = |tile: usize| self.m * tile / self.tiles();
         (at(tile), at(tile + 1) - at(tile))
     }
@@ -47,7 +47,7 @@ impl Stage<'_> {
         self.for_each(self.tiles(), |tile| {
             // SAFETY: every tile is its own.
             let mut to = unsafe { all.row(tile * size, size) };
-            let (row, rows) = self.tile_rows(tile);
+            let (row, rows) = self.span_of(tile);
             for part in self.parts {
                 let (a, steps) = (&self.job.terms[part.term].0, part.steps.clone());
                 let own;

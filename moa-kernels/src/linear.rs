@@ -1,11 +1,15 @@
 //! `y = x W^T + b` (PyTorch `F.linear`) where any of the three may be frozen.
 
-use crate::cpu::{Into, Real, Threads, View, gemm, product};
+use crate::cpu::{Into, Real, Threads, View, gemm, product, sum_blocks};
 use crate::cpu::{by_float, column_sums, data, element, tensor, unset, with_data};
 use crate::graph::{self, Reads};
 use crate::panels::{self, Weight};
 use crate::router::{Shared, forward_joint, gathered};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use std::ops::Range;
+
+/// Rows of a weight that are few.
+const FEW: usize = 16;
 
 /// Applies a linear layer to the last dimension of `x`.
 ///
@@ -182,14 +186,29 @@ impl Linear {
             }
             let mut dw = None;
             if w.track_op() {
-                let grad = with_data(x, |x| {
-                    Ok(product(Into::Set, &[(g.t(), View::new(x, rows, width))], Threads::All))
-                })?;
+                let grad = with_data(x, |x| Ok(weight_grad(dy, x, out, width)))?;
                 dw = Some(tensor(grad, (out, width), w)?);
             }
             Ok((dx, dw))
         }))
     }
+}
+
+/// The gradient of the weight: `dy^T x`. If it has few rows, it is a sum over blocks of tokens:
+/// these are read once then, and not in columns.
+fn weight_grad<T: Real>(dy: &[T], x: &[T], out: usize, width: usize) -> Vec<T> {
+    let part = |rows: Range<usize>, to: &mut [T], threads: Threads| {
+        let g = View::new(&dy[rows.start * out..rows.end * out], rows.len(), out);
+        let x = View::new(&x[rows.start * width..rows.end * width], rows.len(), width);
+        gemm(to, width, Into::Set, &[(g.t(), x)], threads);
+    };
+    let rows = x.len() / width.max(1);
+    if out <= FEW {
+        return sum_blocks(rows, out * width, |rows, to| part(rows, to, Threads::One));
+    }
+    let mut grad = unset(out * width);
+    part(0..rows, &mut grad, Threads::All);
+    grad
 }
 
 /// The gradient of a bias: `dy` summed over all but its last dimension.

@@ -11,7 +11,7 @@ mod unset;
 pub use gemm::{Into, PANEL, Threads, View, gemm, gemm_scattered, product, transposed_in_panels};
 pub use lanes::{dot, lane_sum, pair_sum, total};
 pub use math::Real;
-pub use reduce::{BLOCK, column_sums, sum_blocks};
+pub use reduce::{BLOCK, add_up, column_sums, sum_blocks};
 pub(crate) use simd::vectorise;
 pub(crate) use storage::by_float;
 pub use storage::{Read, Scattered, data, element, tensor, with_data};

@@ -6,6 +6,8 @@ use rayon::prelude::*;
 /// Rows (tokens) per partial sum. Fixed: it decides the order of additions and
 /// so the bits of every reduced gradient.
 pub const BLOCK: usize = 256;
+/// Numbers that are added up at a time.
+const CHUNK: usize = 1 << 12;
 
 /// Computes a vector of `width` partial sums for each block of [`BLOCK`] rows in
 /// parallel, then adds them in block order.
@@ -23,12 +25,19 @@ pub fn sum_blocks<T: Real>(
             plane
         })
         .collect();
-    let mut total = vec![T::from_f64(0.0); width];
-    for plane in planes {
-        for (t, p) in total.iter_mut().zip(plane) {
-            *t += p;
-        }
-    }
+    add_up(planes, width)
+}
+
+/// The sum of vectors of length `width`, in their order.
+pub fn add_up<T: Real>(planes: Vec<Vec<T>>, width: usize) -> Vec<T> {
+    let mut planes = planes.into_iter();
+    let mut total = planes.next().unwrap_or_else(|| vec![T::zero(); width]);
+    let others = planes.as_slice();
+    total.par_chunks_mut(CHUNK).enumerate().for_each(|(i, total)| {
+        vectorise!(for plane in others {
+            total.iter_mut().zip(&plane[i * CHUNK..]).for_each(|(t, &p)| *t += p);
+        })
+    });
     total
 }
 

@@ -150,7 +150,7 @@ impl<T: Real> Layer<'_, T, Sizes> {
         let tokens = self.tokens();
         let banks = self.banks();
         let h = self.ranks(&banks);
-        let Thin { dh, gates, down: ddown, up: dup } = self.thin(dy, &banks, &h);
+        let Thin { dh, gates, banks: sums } = self.thin(dy, &banks, &h);
         let dx = (wants_x == WantsX::Gradient).then(|| {
             let g = View::new(dy, tokens, out);
             let (dh, down) = (View::new(&dh, tokens, total), View::new(&banks.down, total, width));
@@ -159,6 +159,7 @@ impl<T: Real> Layer<'_, T, Sizes> {
             product(Into::Set, &terms, Threads::All)
         });
 
+        let (ddown, dup) = sums.split_at(total * width);
         let mut theta = Vec::with_capacity(self.theta.len());
         for e in 0..self.settings.ranks.len() {
             let (first, rank) = self.columns(e);

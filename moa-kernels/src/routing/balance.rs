@@ -71,7 +71,8 @@ fn wide(t: &Tensor) -> Result<Vec<f64>> {
 
 fn clean_probs(routing: &Routing) -> Result<Vec<f64>> {
     let mut p = wide(&routing.scores.detach())?;
-    p.par_chunks_mut(routing.experts()).with_min_len(BLOCK).for_each(softmax);
+    let experts = routing.experts();
+    p.par_chunks_mut(BLOCK * experts).for_each(|rows| softmax(rows, experts));
     Ok(p)
 }
 

@@ -1,5 +1,5 @@
 use super::{Gating, Routing};
-use crate::cpu::{BLOCK, Real, with_data};
+use crate::cpu::{BLOCK, Real, vectorise, with_data};
 use candle_core::Result;
 use rayon::prelude::*;
 
@@ -9,16 +9,17 @@ pub struct Chosen<T> {
     pub gates: Vec<T>,
 }
 
-/// Softmax of one row, in place.
-pub fn softmax<T: Real>(row: &mut [T]) {
-    let top = row.iter().fold(row[0], |top, &v| top.larger(v));
-    let mut sum = T::zero();
-    for v in row.iter_mut() {
-        *v = (*v - top).exponential();
-        sum += *v;
+/// Softmax of each row, in place: the exponentials of all at once, as rows are short.
+#[inline(always)] // into what is vectorised
+pub fn softmax<T: Real>(rows: &mut [T], experts: usize) {
+    for row in rows.chunks_exact_mut(experts) {
+        let top = row.iter().fold(row[0], |top, &v| top.larger(v));
+        row.iter_mut().for_each(|v| *v -= top);
     }
-    for v in row.iter_mut() {
-        *v /= sum;
+    rows.iter_mut().for_each(|v| *v = v.exponential());
+    for row in rows.chunks_exact_mut(experts) {
+        let sum = row.iter().fold(T::zero(), |sum, &v| sum + v);
+        row.iter_mut().for_each(|v| *v /= sum);
     }
 }
 
@@ -27,25 +28,31 @@ pub fn choose<T: Real>(noisy: &[T], experts: usize, gating: Gating) -> Chosen<T>
     let mut probs = noisy.to_vec();
     let mut indices = vec![0u32; tokens * k];
     let mut gates = vec![T::zero(); tokens * k];
-    let rows = probs.par_chunks_mut(experts).zip(indices.par_chunks_mut(k));
-    rows.zip(gates.par_chunks_mut(k)).with_min_len(BLOCK).for_each(|((probs, indices), gates)| {
-        softmax(probs);
-        for choice in 0..k {
-            // The first of equals wins; a NaN row chooses in order, never out of range.
-            let free = |e: &usize| !indices[..choice].contains(&(*e as u32));
-            let best = (0..experts)
-                .filter(free)
-                .reduce(|best, e| if probs[e] > probs[best] { e } else { best })
-                .unwrap_or(0);
-            indices[choice] = best as u32;
-            gates[choice] = probs[best];
-        }
-        if gating.renormalise {
-            let sum = gates.iter().fold(T::zero(), |sum, &g| sum + g);
-            gates.iter_mut().for_each(|g| *g /= sum);
-        }
+    let blocks = probs.par_chunks_mut(BLOCK * experts).zip(indices.par_chunks_mut(BLOCK * k));
+    blocks.zip(gates.par_chunks_mut(BLOCK * k)).for_each(|((probs, indices), gates)| {
+        vectorise!(softmax(probs, experts));
+        let rows = probs.chunks(experts).zip(indices.chunks_mut(k)).zip(gates.chunks_mut(k));
+        rows.for_each(|((probs, indices), gates)| best(probs, gating, indices, gates));
     });
     Chosen { probs, indices, gates }
+}
+
+/// Those of one token.
+fn best<T: Real>(probs: &[T], gating: Gating, indices: &mut [u32], gates: &mut [T]) {
+    for choice in 0..indices.len() {
+        // The first of equals wins; a NaN row chooses in order, never out of range.
+        let free = |e: &usize| !indices[..choice].contains(&(*e as u32));
+        let best = (0..probs.len())
+            .filter(free)
+            .reduce(|best, e| if probs[e] > probs[best] { e } else { best })
+            .unwrap_or(0);
+        indices[choice] = best as u32;
+        gates[choice] = probs[best];
+    }
+    if gating.renormalise {
+        let sum = gates.iter().fold(T::zero(), |sum, &g| sum + g);
+        gates.iter_mut().for_each(|g| *g /= sum);
+    }
 }
 
 /// The gradient of the scores from `dgates` `[tokens, top_k]`: through the

@@ -57,8 +57,10 @@ fn same_bits_with_any_instruction_set() {
     let here: Vec<_> = isa::Isa::ALL.into_iter().filter(|isa| isa.is_here()).collect();
     for (m, n, k) in SHAPES {
         let (a, b) = (values(0, m * k), values(7, k * n));
-        for b in [View::new(&b, k, n), View::new(&b, n, k).t()] {
-            let terms = [(View::new(&a, m, k), b)];
+        let columns = [View::new(&b, k, n), View::new(&b, n, k).t()];
+        let rows = [View::new(&a, m, k), View::new(&a, k, m).t()];
+        for (a_, b_) in columns.iter().flat_map(|b| rows.iter().map(move |a| (*a, *b))) {
+            let terms = [(a_.before(&b), b_)];
             let run = |isa| {
                 let mut dst = vec![0.0; m * n];
                 let to = Scattered::new(&mut dst);
@@ -66,7 +68,7 @@ fn same_bits_with_any_instruction_set() {
                 unsafe { packed::run_with(isa, &to, n, Into::Set, &terms, Threads::All) };
                 dst
             };
-            let plain = product(Into::Set, &terms, Threads::One);
+            let plain = product(Into::Set, &[(a_, b_)], Threads::One);
             let worst = |got: &[f32]| {
                 got.iter().zip(&plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
             };

@@ -13,6 +13,9 @@ pub struct View<'a, T> {
     pub(super) col_stride: usize,
     /// Panel after panel; the strides are those within one.
     pub(super) in_panels: bool,
+    /// See [`View::before`].
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code))]
+    pub(super) later: &'a [T],
 }
 
 impl<'a, T> View<'a, T> {
@@ -23,7 +26,8 @@ impl<'a, T> View<'a, T> {
 
     /// `rows` x `cols` with `row_stride` elements from row to row.
     pub fn strided(data: &'a [T], rows: usize, cols: usize, row_stride: usize) -> Self {
-        let view = Self { data, rows, cols, row_stride, col_stride: 1, in_panels: false };
+        let (col_stride, in_panels, later) = (1, false, &[][..]);
+        let view = Self { data, rows, cols, row_stride, col_stride, in_panels, later };
         assert!(view.fits(), "matrix view out of bounds");
         view
     }
@@ -32,7 +36,14 @@ impl<'a, T> View<'a, T> {
     /// others can: all rows of the first [`PANEL`] columns, then those of the next.
     pub fn in_panels(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert!(cols.is_multiple_of(PANEL) && data.len() == rows * cols, "not whole panels");
-        Self { data, rows, cols, row_stride: PANEL, col_stride: 1, in_panels: true }
+        let (row_stride, col_stride, in_panels) = (PANEL, 1, true);
+        Self { data, rows, cols, row_stride, col_stride, in_panels, later: &[] }
+    }
+
+    /// What is read after a product that has this as its first operand: our own products have it
+    /// fetched meanwhile.
+    pub fn before(self, later: &'a [T]) -> Self {
+        Self { later, ..self }
     }
 
     /// The transpose of the same elements.

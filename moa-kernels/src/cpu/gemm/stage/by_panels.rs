@@ -4,7 +4,7 @@
 //! Many rows would write to the result all over: for them panels are copied as others are.
 
 use super::super::pack;
-use super::super::tile::{Ahead, COLS, LANES, Segment};
+use super::super::tile::{Ahead, COLS, LANES, Lines, Segment};
 use super::scratch::Aligned;
 use super::{SHARES, Stage};
 use crate::cpu::Scattered;
@@ -79,6 +79,6 @@ impl Stage<'_> {
         };
         let (b, depth) = (&self.job.terms[part.term].1, part.steps.len());
         let from = b.data[(next.start * b.rows + part.steps.start) * COLS..].as_ptr();
-        Ahead::new(from, depth, (COLS, depth), tile, self.tiles())
+        Lines { from, row_stride: depth, rows: COLS, len: depth }.share(tile, self.tiles(), depth)
     }
 }

@@ -1,6 +1,6 @@
 //! A few rows times a matrix that is read where it is.
 
-use super::super::tile::{Ahead, COLS, Segment};
+use super::super::tile::{Ahead, COLS, Lines, Segment};
 use super::scratch::Scratch;
 use super::{Copies, Into, Stage};
 use std::ops::Range;
@@ -85,6 +85,7 @@ impl Stage<'_> {
         let (b, start) = (&self.job.terms[part.term].1, panels.start * COLS);
         let width = self.n.min(panels.end * COLS) - start;
         let from = b.data[(part.steps.start + steps.start) * b.row_stride + start..].as_ptr();
-        Ahead::new(from, b.row_stride, (steps.len(), width), index, panels.len())
+        let lines = Lines { from, row_stride: b.row_stride, rows: steps.len(), len: width };
+        lines.share(index, panels.len(), STEPS)
     }
 }

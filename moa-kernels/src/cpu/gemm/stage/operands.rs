@@ -1,7 +1,7 @@
 //! Where a tile reads its operands.
 
 use super::super::pack::{self, Source};
-use super::super::tile::{Ahead, COLS, LANES, Segment};
+use super::super::tile::{Ahead, COLS, LANES, Lines, Segment};
 use super::Stage;
 use super::scratch::Aligned;
 use std::ops::Range;
@@ -82,6 +82,21 @@ impl Stage<'_> {
             return Ahead::NONE;
         }
         let from = a.data[next.start * a.row_stride + steps.start..].as_ptr();
-        Ahead::new(from, a.row_stride, (self.rows(), steps.len()), index, shares)
+        let (row_stride, rows, len) = (a.row_stride, self.rows(), steps.len());
+        Lines { from, row_stride, rows, len }.share(index, shares, len)
+    }
+
+    /// The share of the tile of `row` and `col` in what is read after the product.
+    pub(super) fn afterwards(&self, row: usize, col: usize, segments: &[Segment]) -> Ahead {
+        let later = self.job.terms[0].0.later;
+        if later.is_empty() {
+            return Ahead::NONE;
+        }
+        let (height, panels) = (self.tile_rows, self.n.div_ceil(COLS));
+        let (index, shares) =
+            (row / height * panels + col / COLS, self.m.div_ceil(height) * panels);
+        let (from, len) = (later.as_ptr(), later.len());
+        let depth = segments.iter().map(|s| s.depth).sum();
+        Lines { from, row_stride: 0, rows: 1, len }.share(index, shares, depth)
     }
 }

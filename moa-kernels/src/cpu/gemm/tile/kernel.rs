@@ -1,6 +1,7 @@
 //! A tile: its sums from start to end, for every number of rows and vectors.
 
 use super::super::vector::Vector;
+use super::rows::steps as row_steps;
 use super::steps::{each, steps};
 use super::{Ahead, COLS, LANES, Place, Segment, Start};
 
@@ -73,13 +74,20 @@ pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
         let left = unsafe {
             match strides {
                 (rows, 1, COLS) if C == 1 => {
-                    long::<V, R, C, 4, false>(&mut sums, &mut s, ahead, (rows, 1, COLS))
+                    for _ in 0..s.depth / V::STEPS {
+                        ahead.fetch();
+                        row_steps(&mut sums, &mut s, V::STEPS, rows);
+                    }
+                    s.depth % V::STEPS
                 }
                 (rows, 1, COLS) => {
                     long::<V, R, C, 1, false>(&mut sums, &mut s, ahead, (rows, 1, COLS))
                 }
                 (1, LANES, COLS) => {
                     long::<V, R, C, 4, true>(&mut sums, &mut s, ahead, (1, LANES, COLS))
+                }
+                (1, cols, cols_b) => {
+                    long::<V, R, C, 1, true>(&mut sums, &mut s, ahead, (1, cols, cols_b))
                 }
                 _ => s.depth,
             }

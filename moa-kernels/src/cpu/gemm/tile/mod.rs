@@ -4,10 +4,11 @@
 mod ahead;
 mod kernel;
 mod narrow;
+mod rows;
 mod steps;
 mod wide;
 
-pub use ahead::Ahead;
+pub use ahead::{Ahead, Lines};
 
 use super::isa::Isa;
 use super::view::PANEL;

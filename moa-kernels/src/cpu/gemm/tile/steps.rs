@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 /// Steps that the elements of `b` are fetched ahead.
-const NEXT: usize = 8;
+pub(super) const NEXT: usize = 8;
 
 /// Repeats a block for every number `N` of a list that is below a bound. A loop of this
 /// length would stay one, with its sums in memory.
@@ -23,7 +23,7 @@ pub(super) use each;
 
 /// The same address, but the compiler does not know.
 #[inline(always)]
-fn unknown(mut at: *const f32) -> *const f32 {
+pub(super) fn unknown(mut at: *const f32) -> *const f32 {
     // SAFETY: no instruction at all.
     unsafe { asm!("/* {} */", inout(reg) at, options(pure, readonly, nostack, preserves_flags)) };
     at

@@ -166,7 +166,7 @@ impl<'a> Stage<'a> {
         ahead: Ahead,
     ) {
         let (stride, cols) = (self.job.stride, (self.n - col).min(COLS));
-        let ahead = ahead.and(self.afterwards(row, col, segments));
+        let ahead = self.afterwards(row, col, segments).or(ahead);
         let flipped = self.job.flipped;
         // In the result.
         let (y, x, width) = if flipped { (col, row, self.m) } else { (row, col, self.n) };

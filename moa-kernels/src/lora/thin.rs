@@ -48,7 +48,8 @@ impl<T: Real> Layer<'_, T, Sizes> {
                 let mut sum = unset(size);
                 let blocks = dh.chunks_mut(TOKENS * total).zip(gates.chunks_mut(TOKENS * k));
                 for (j, (dh, gates)) in blocks.enumerate() {
-                    let (first, into) = (i * lane + j * TOKENS, [Into::Set, Into::Add][j.min(1)]);
+                    let first = i * lane + j * TOKENS;
+                    let into = if j == 0 { Into::Set } else { Into::Add };
                     self.block(first, given, (dh, gates), into, &mut sum);
                 }
                 sum

@@ -86,7 +86,8 @@ impl Stage<'_> {
         Lines { from, row_stride, rows, len }.share(index, shares, len)
     }
 
-    /// The share of the tile of `row` and `col` in what is read after the product.
+    /// The share of the tile of `row` and `col` in what is read after the product, as if all tiles
+    /// were of one height.
     pub(super) fn afterwards(&self, row: usize, col: usize, segments: &[Segment]) -> Ahead {
         let later = self.job.terms[0].0.later;
         if later.is_empty() {

@@ -13,7 +13,7 @@ struct Block([f32; ROWS * COLS]);
 ///
 /// # Safety
 /// As of [`tile::tile`], with those sizes for the result and the start.
-pub unsafe fn tile(isa: Isa, place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
+pub unsafe fn tile(isa: Isa, place: Place, start: Start, segments: &[Segment], ahead: &Ahead) {
     let Place { c, stride, rows, cols } = place;
     let mut block = Block([0.0; ROWS * COLS]);
     let within = Place { c: block.0.as_mut_ptr(), stride: COLS, rows, cols };

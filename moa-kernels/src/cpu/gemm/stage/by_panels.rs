@@ -23,7 +23,7 @@ impl Stage<'_> {
                     let (row, rows) = self.span_of(tile);
                     self.segments_of(tile, panel, &copies, &mut segments);
                     let ahead = self.panel_ahead(panel + 1..panels.end, tile);
-                    self.tile((row, rows), panel * COLS, self.into, &segments, ahead);
+                    self.tile((row, rows), panel * COLS, self.into, &segments, &ahead);
                 }
             }
         });

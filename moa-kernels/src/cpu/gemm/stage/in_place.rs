@@ -36,7 +36,7 @@ impl Stage<'_> {
             for (panel, (place, _)) in
                 panels.clone().flat_map(|p| tiles.iter().map(move |t| (p, t)))
             {
-                self.tile(*place, panel * COLS, self.into, &[], Ahead::NONE);
+                self.tile(*place, panel * COLS, self.into, &[], &Ahead::NONE);
             }
         }
         let mut into = self.into;
@@ -53,7 +53,7 @@ impl Stage<'_> {
                         depth: steps.len(),
                         ..all
                     };
-                    self.tile(*place, panel * COLS, into, &[stretch], Ahead::NONE);
+                    self.tile(*place, panel * COLS, into, &[stretch], &Ahead::NONE);
                 }
             }
             into = Into::Add;

@@ -152,7 +152,7 @@ impl<'a> Stage<'a> {
                 let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
                 self.point_to(&mut segments, panel, panel - first, all);
                 let ahead = self.ahead(row + self.rows()..rows.end, i, panels.len());
-                self.tile((row, count), panel * COLS, self.into, &segments, ahead);
+                self.tile((row, count), panel * COLS, self.into, &segments, &ahead);
             }
         }
     }
@@ -163,10 +163,11 @@ impl<'a> Stage<'a> {
         col: usize,
         into: Into<'_, f32>,
         segments: &[Segment],
-        ahead: Ahead,
+        ahead: &Ahead,
     ) {
         let (stride, cols) = (self.job.stride, (self.n - col).min(COLS));
-        let ahead = self.afterwards(row, col, segments).or(ahead);
+        let later = self.afterwards(row, col, segments);
+        let ahead = if later.is_empty() { ahead } else { &later };
         let flipped = self.job.flipped;
         // In the result.
         let (y, x, width) = if flipped { (col, row, self.m) } else { (row, col, self.n) };

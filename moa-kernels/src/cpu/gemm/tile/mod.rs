@@ -83,7 +83,7 @@ pub struct Place {
 /// # Safety
 /// The machine has `isa`. Every `rows` x `depth` of `a`, `depth` x `COLS` of `b`,
 /// `rows` x `cols` of `c` and `cols` of a start row can be read, those of `c` written.
-pub unsafe fn tile(isa: Isa, place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
+pub unsafe fn tile(isa: Isa, place: Place, start: Start, segments: &[Segment], ahead: &Ahead) {
     // SAFETY: the caller's.
     unsafe {
         match isa {

@@ -17,8 +17,8 @@ const STEPS: usize = 192;
 ///
 /// # Safety
 /// As of that; the machine has AVX2 and FMA.
-pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], mut ahead: Ahead) {
-    let mut start = start;
+pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: &Ahead) {
+    let (mut start, mut ahead) = (start, *ahead);
     for segment in segments {
         for step in (0..segment.depth).step_by(STEPS) {
             let depth = (segment.depth - step).min(STEPS);

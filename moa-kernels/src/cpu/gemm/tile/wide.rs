@@ -11,7 +11,7 @@ use std::arch::x86_64::__m512;
 ///
 /// # Safety
 /// As of that; the machine has AVX-512F.
-pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: Ahead) {
+pub unsafe fn tile(place: Place, start: Start, segments: &[Segment], ahead: &Ahead) {
     macro_rules! dispatch {
         ($($rows:literal)*) => {
             // SAFETY: the caller's.
@@ -32,8 +32,8 @@ unsafe fn of<const R: usize, const C: usize>(
     place: Place,
     start: Start,
     segments: &[Segment],
-    mut ahead: Ahead,
+    ahead: &Ahead,
 ) {
     // SAFETY: the caller's.
-    unsafe { sized::<__m512, R, C>(place, start, segments, &mut ahead) }
+    unsafe { sized::<__m512, R, C>(place, start, segments, &mut { *ahead }) }
 }

@@ -44,8 +44,14 @@ impl Stage<'_> {
         memory
     }
 
-    /// The panels into `scratch`, without those that are read where they are.
+    /// The panels into `scratch`, unless this thread's last task did the same, and without those that
+    /// are read where they are.
     pub(super) fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
+        let held = (self.number, panels.clone());
+        if scratch.held == held {
+            return;
+        }
+        scratch.held = held;
         let size = self.depth * COLS;
         scratch.panels.reserve(panels.len() * size);
         let copies = scratch.panels.all_mut().chunks_exact_mut(size.max(1));

@@ -16,11 +16,15 @@ use super::{Into, Term};
 use rayon::prelude::*;
 use scratch::{Aligned, SCRATCH, Scratch};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Tasks of a thread, about.
 const SHARES: usize = 6;
 /// Tiles that are computed in the time in which a panel is copied.
 const COPY: usize = 2;
+
+/// Of stages, from 1 on.
+static NUMBERS: AtomicUsize = AtomicUsize::new(1);
 
 /// What all tasks read.
 struct Copies {
@@ -45,6 +49,8 @@ pub struct Stage<'a> {
     /// Rows of a tile then: all tiles alike.
     tile_rows: usize,
     depth: usize,
+    /// No other stage has it.
+    number: usize,
     m: usize,
     n: usize,
 }
@@ -63,7 +69,21 @@ impl<'a> Stage<'a> {
         let small = m.div_ceil(most) * depth * LANES <= job.isa.panels();
         let by_panels = small && job.terms.iter().all(suits);
         let tile_rows = m.div_ceil(m.div_ceil(most));
-        Self { job, into, parts, sources, alone, in_place, by_panels, tile_rows, depth, m, n }
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            job,
+            into,
+            parts,
+            sources,
+            alone,
+            in_place,
+            by_panels,
+            tile_rows,
+            depth,
+            number,
+            m,
+            n,
+        }
     }
 
     /// Rows of a tile.
@@ -84,7 +104,8 @@ impl<'a> Stage<'a> {
         let (height, width) = self.task_size();
         let (down, across) = (self.m.div_ceil(height), panels.div_ceil(width));
         self.for_each(down * across, |task| {
-            let (row, panel) = (task / across * height, task % across * width);
+            // Neighbours have the same panels: a thread copies them for the first.
+            let (row, panel) = (task % down * height, task / down * width);
             let (rows, panels) = (row..self.m.min(row + height), panel..panels.min(panel + width));
             SCRATCH.with_borrow_mut(|scratch| self.compute(rows, panels, &copies, scratch));
         });

@@ -2,6 +2,7 @@
 
 use super::super::tile::LANES;
 use std::cell::RefCell;
+use std::ops::Range;
 
 thread_local! {
     /// As large as the largest that the thread has needed.
@@ -13,6 +14,8 @@ thread_local! {
 pub struct Scratch {
     /// Panel after panel, each with the steps of all parts.
     pub panels: Aligned,
+    /// The number of the stage that those are of, and which they are.
+    pub held: (usize, Range<usize>),
     /// The rows of one tile.
     pub tile: Aligned,
 }

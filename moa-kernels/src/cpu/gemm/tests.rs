@@ -13,7 +13,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 }
 
 /// Shapes of every kernel of the crate, and edges of tiles and stages.
-const SHAPES: [(usize, usize, usize); 18] = [
+const SHAPES: [(usize, usize, usize); 19] = [
     (3, 33, 40),
     (1, 40, 1100),
     (33, 150, 70),
@@ -32,6 +32,7 @@ const SHAPES: [(usize, usize, usize); 18] = [
     (4096, 27, 64),
     (33, 47, 5001),
     (15, 80, 700),
+    (420, 800, 1500), // several tasks of the same panels, in two stages
 ];
 
 /// The promise of [`Threads::All`].

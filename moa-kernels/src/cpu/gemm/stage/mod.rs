@@ -1,6 +1,6 @@
 //! One stage of a product. A task computes some rows of some columns: it copies the
 //! columns of `b` into panels of the width of a tile, few enough to stay in its cache,
-//! then computes tile after tile from them.
+//! unless the task before it on the same thread did, then computes tile after tile from them.
 
 mod by_panels;
 mod copies;

@@ -7,24 +7,19 @@ mod copies;
 mod in_place;
 mod operands;
 mod scratch;
+mod task;
 
-use super::flip;
 use super::pack::{self, Source};
 use super::packed::{Job, Part};
-use super::tile::{Ahead, COLS, LANES, Place, Segment, Start, tile};
+use super::tile::{COLS, LANES};
 use super::{Into, Term};
 use rayon::prelude::*;
-use scratch::{Aligned, SCRATCH, Scratch};
-use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use scratch::{Aligned, SCRATCH};
 
 /// Tasks of a thread, about.
 const SHARES: usize = 6;
 /// Tiles that are computed in the time in which a panel is copied.
 const COPY: usize = 2;
-
-/// Of stages, from 1 on.
-static NUMBERS: AtomicUsize = AtomicUsize::new(1);
 
 /// What all tasks read.
 struct Copies {
@@ -69,7 +64,7 @@ impl<'a> Stage<'a> {
         let small = m.div_ceil(most) * depth * LANES <= job.isa.panels();
         let by_panels = small && job.terms.iter().all(suits);
         let tile_rows = m.div_ceil(m.div_ceil(most));
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let number = scratch::number();
         Self {
             job,
             into,
@@ -144,73 +139,5 @@ impl<'a> Stage<'a> {
             }
         }
         best.1
-    }
-
-    /// The tiles of `rows` and of `panels`.
-    fn compute(
-        &self,
-        rows: Range<usize>,
-        panels: Range<usize>,
-        copies: &Copies,
-        scratch: &mut Scratch,
-    ) {
-        if self.in_place {
-            return self.compute_in_place(rows, panels, copies, scratch);
-        }
-        let mut segments = Vec::with_capacity(self.parts.len());
-        scratch.tile.reserve(self.tile_len());
-        let first = match copies.panels {
-            Some(_) => 0,
-            None => {
-                self.copy_panels(panels.clone(), scratch);
-                panels.start
-            }
-        };
-        for row in rows.clone().step_by(self.rows()) {
-            let count = (rows.end - row).min(self.rows());
-            self.segments(row, count, &copies.rows, scratch.tile.all_mut(), &mut segments);
-            for (i, panel) in panels.clone().enumerate() {
-                let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
-                self.point_to(&mut segments, panel, panel - first, all);
-                let ahead = self.ahead(row + self.rows()..rows.end, i, panels.len());
-                self.tile((row, count), panel * COLS, self.into, &segments, &ahead);
-            }
-        }
-    }
-
-    fn tile(
-        &self,
-        (row, rows): (usize, usize),
-        col: usize,
-        into: Into<'_, f32>,
-        segments: &[Segment],
-        ahead: &Ahead,
-    ) {
-        let (stride, cols) = (self.job.stride, (self.n - col).min(COLS));
-        let later = self.afterwards(row, col, segments);
-        let ahead = if later.is_empty() { ahead } else { &later };
-        let flipped = self.job.flipped;
-        // In the result.
-        let (y, x, width) = if flipped { (col, row, self.m) } else { (row, col, self.n) };
-        let start = match into {
-            Into::Set => Start::Zero,
-            Into::Add => Start::There,
-            Into::Rows(all) => Start::Row(all[x..].as_ptr()),
-            Into::Over(matrix, all) => {
-                let bias = all.map_or(std::ptr::null(), |all| all[x..].as_ptr());
-                Start::Over(matrix[y * width + x..].as_ptr(), width, bias)
-            }
-        };
-        // SAFETY: tiles do not overlap, but between their rows lie other tiles: the
-        // pointers are for the elements of this tile alone. It lies inside `dst` by the
-        // checks of `gemm`, and so do the operands inside theirs.
-        unsafe {
-            let c = self.job.dst.pointer(y * stride + x);
-            let place = Place { c, stride, rows, cols };
-            match flipped {
-                true => flip::tile(self.job.isa, place, start, segments, ahead),
-                false => tile(self.job.isa, place, start, segments, ahead),
-            }
-        }
     }
 }

@@ -3,10 +3,17 @@
 use super::super::tile::LANES;
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 thread_local! {
     /// As large as the largest that the thread has needed.
     pub static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// A number for a stage that no other has; 0 is nobody's.
+pub fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Copies that one task reads.

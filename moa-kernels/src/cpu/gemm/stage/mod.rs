@@ -129,7 +129,8 @@ impl<'a> Stage<'a> {
             for down in enough.div_ceil(across)..=enough.div_ceil(across) + threads {
                 let height = tiles.div_ceil(down);
                 let tasks = tiles.div_ceil(height) * panels.div_ceil(width);
-                // In tiles: copying a panel costs as much as some, copying rows less than one.
+                // In tiles: copying a panel costs as much as some, copying rows less than one. Every
+                // task is counted as if it copied its panels.
                 // Flipped, every task of the same rows reads the weight once more.
                 let rows = if self.job.flipped { height } else { height.div_ceil(3) };
                 let cost = tasks.div_ceil(threads) * (height * width + COPY * width + rows);

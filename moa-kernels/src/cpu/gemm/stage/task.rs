@@ -39,6 +39,7 @@ impl Stage<'_> {
         }
     }
 
+    /// `rows` rows from `row` on of the panel whose first column is `col`.
     pub(super) fn tile(
         &self,
         (row, rows): (usize, usize),

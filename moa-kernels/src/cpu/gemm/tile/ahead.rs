@@ -52,6 +52,7 @@ impl Ahead {
     pub const NONE: Self =
         Self { from: std::ptr::null(), row_stride: 0, lines: 0, line: 0, left: 0, each: 0 };
 
+    /// True if nothing is left to fetch.
     pub fn is_empty(&self) -> bool {
         self.left == 0
     }

@@ -5,8 +5,9 @@
 use super::Sizes;
 use super::rows::{softmax, softmax_grad, width};
 use crate::cpu::gemm::Term;
-use crate::cpu::{Into, Real, Scattered, Threads, View, gemm, gemm_scattered, unset, vectorise};
-use rayon::prelude::*;
+use crate::cpu::{
+    Into, Real, Scattered, Threads, View, gemm, gemm_scattered, share_out, unset, vectorise,
+};
 
 /// The q, k or v (`part` 0, 1, 2) of one head of one image inside the fused tensor.
 fn part<T: Real>(qkv: &[T], s: Sizes, image: usize, head: usize, part: usize) -> View<'_, T> {
@@ -70,8 +71,8 @@ unsafe fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, pai
 pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
     let mut out = unset(s.batch * s.queries * s.dim());
     let target = Scattered::new(&mut out);
-    let tasks = (0..s.batch * s.heads).into_par_iter();
-    tasks.for_each_init(
+    share_out(
+        s.batch * s.heads,
         || Square::new(s),
         |p, task| {
             let (image, head) = (task / s.heads, task % s.heads);
@@ -89,8 +90,8 @@ pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
     let mut dqkv = unset(qkv.len());
     let target = Scattered::new(&mut dqkv);
     let (tokens, scale, row) = (s.tokens, s.scale(), 3 * s.dim());
-    let tasks = (0..s.batch * s.heads).into_par_iter();
-    tasks.for_each_init(
+    share_out(
+        s.batch * s.heads,
         || [Square::new(s), Square::new(s)],
         |[p, ds], task| {
             let (image, head) = (task / s.heads, task % s.heads);

@@ -4,6 +4,7 @@ pub mod gemm;
 pub mod lanes;
 pub mod math;
 pub mod reduce;
+pub mod shares;
 pub mod simd;
 pub mod storage;
 mod unset;
@@ -12,6 +13,7 @@ pub use gemm::{Into, PANEL, Threads, View, gemm, gemm_scattered, product, transp
 pub use lanes::{dot, lane_sum, pair_sum, total};
 pub use math::Real;
 pub use reduce::{BLOCK, add_up, column_sums, sum_blocks};
+pub use shares::share_out;
 pub(crate) use simd::vectorise;
 pub(crate) use storage::by_float;
 pub use storage::{Read, Scattered, data, element, tensor, with_data};

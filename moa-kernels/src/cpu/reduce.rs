@@ -18,6 +18,7 @@ pub fn sum_blocks<T: Real>(
 ) -> Vec<T> {
     let planes: Vec<Vec<T>> = (0..rows.div_ceil(BLOCK))
         .into_par_iter()
+        .with_max_len(1)
         .map(|block| {
             let mut plane = vec![T::from_f64(0.0); width];
             let rows = block * BLOCK..rows.min((block + 1) * BLOCK);

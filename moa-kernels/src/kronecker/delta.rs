@@ -115,11 +115,12 @@ impl<T: Real> Factors<'_, T> {
     pub fn outer_grad(&self, douter: &[T]) -> (Vec<T>, Vec<T>) {
         let t = self.sizes.t;
         let (mut ds, mut dv) = (vec![T::zero(); t * t], vec![T::zero(); t * t]);
-        for (i, d) in douter.chunks(t * t).enumerate() {
+        let rows = ds.par_chunks_mut(t).zip(dv.par_chunks_mut(t)).zip(douter.par_chunks(t * t));
+        rows.enumerate().for_each(|(i, ((ds, dv), d))| {
             let span = i * t..(i + 1) * t;
-            small(&mut ds[span.clone()], 1, d, (t, t), (&self.v[span.clone()], 1), false);
-            small(&mut dv[span.clone()], 1, d, (t, t), (&self.s[span], 1), true);
-        }
+            small(ds, 1, d, (t, t), (&self.v[span.clone()], 1), false);
+            small(dv, 1, d, (t, t), (&self.s[span], 1), true);
+        });
         (ds, dv)
     }
 

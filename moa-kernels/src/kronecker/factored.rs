@@ -27,7 +27,7 @@ pub fn forward<T: Real>(factors: &Factors<'_, T>, inner: &[T], x: &[T]) -> Vec<T
     let Sizes { width, out, .. } = *factors.sizes;
     let mut y = unset(x.len() / width * out);
     let blocks = y.par_chunks_mut(BLOCK * out).zip(x.par_chunks(BLOCK * width));
-    blocks.for_each(|(y, x)| {
+    blocks.with_max_len(1).for_each(|(y, x)| {
         let (_, mixed) = middle(factors, inner, &side_by_side(x, width, factors.sizes.a()));
         let (t, b) = (factors.sizes.t, factors.sizes.b());
         let terms = [(square(factors.v, t).t(), wide(&mixed, t))];
@@ -49,8 +49,10 @@ pub fn backward<T: Real>(
     let blocks = dx.par_chunks_mut(BLOCK * width);
     let blocks = blocks.zip(weighted.par_chunks(BLOCK * width)).zip(dy.par_chunks(BLOCK * out));
     // Collected in order, so that the sums do not depend on the number of threads.
-    let sums: Vec<[Vec<T>; 3]> =
-        blocks.map(|((dx, x), dy)| block_grads(factors, inner, x, dy, dx)).collect();
+    let sums: Vec<[Vec<T>; 3]> = blocks
+        .with_max_len(1)
+        .map(|((dx, x), dy)| block_grads(factors, inner, x, dy, dx))
+        .collect();
     let mut total = [vec![T::zero(); t * t], vec![T::zero(); t * t], vec![T::zero(); inner.len()]];
     for block in &sums {
         for (total, block) in total.iter_mut().zip(block) {

@@ -44,6 +44,7 @@ impl<T: Real> Layer<'_, T, Sizes> {
         let lanes = dh.par_chunks_mut(lane * total).zip(gates.par_chunks_mut(lane * k.max(1)));
         let sums: Vec<_> = lanes
             .enumerate()
+            .with_max_len(1)
             .map(|(i, (dh, gates))| {
                 let mut sum = unset(size);
                 let blocks = dh.chunks_mut(TOKENS * total).zip(gates.chunks_mut(TOKENS * k));

@@ -1,6 +1,7 @@
 //! The instruction sets that products are written for.
 
-use super::tile::ROWS;
+use super::packed::MORE;
+use super::tile::{COLS, ROWS};
 use std::is_x86_feature_detected;
 
 /// An instruction set. Each computes the same sums in the same order: the bits are the same.
@@ -43,11 +44,13 @@ impl Isa {
         }
     }
 
-    /// Elements of the panels of a task: 1.1 MiB of the second-level cache, or 576 KiB.
+    /// Elements of the panels of a unit: 1.2 MiB of the second-level cache, or 672 KiB. As many
+    /// panels have room with the [`MORE`] steps of a short term as without.
     pub fn panels(self) -> usize {
-        match self {
-            Self::Avx512 => 9 << 15,
-            Self::Avx2 => 9 << 14,
-        }
+        let panels = match self {
+            Self::Avx512 => 9,
+            Self::Avx2 => 12,
+        };
+        panels * (self.depth() + MORE) * COLS
     }
 }

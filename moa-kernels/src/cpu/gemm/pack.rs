@@ -14,7 +14,7 @@ use std::ops::Range;
 pub enum Source {
     /// Where they are.
     Itself,
-    /// In a copy of one tile, made by each task for itself.
+    /// In a copy of one tile, made by each unit for itself.
     Tile,
     /// In a copy of all, made before.
     Whole,

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// A short term is added to a stage that is full already.
-const MORE: usize = 64;
+pub const MORE: usize = 64;
 /// Multiply-adds below which threads cost more than they bring.
 const SMALL: usize = 1 << 17;
 /// Numbers of a matrix that is copied for any number of rows.

@@ -32,7 +32,7 @@ const SHAPES: [(usize, usize, usize); 19] = [
     (4096, 27, 64),
     (33, 47, 5001),
     (15, 80, 700),
-    (420, 800, 1500), // several tasks of the same panels, in two stages
+    (420, 800, 1500), // several threads copy the same panels, in two stages
 ];
 
 /// The promise of [`Threads::All`].

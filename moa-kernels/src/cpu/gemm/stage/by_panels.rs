@@ -1,30 +1,25 @@
 //! Few rows times a matrix in panels: it is read where it is, once, one panel after the other by
-//! all rows. These are copied before, for all tasks.
+//! all rows. These are copied before, for all threads.
 //!
 //! Many rows would write to the result all over: for them panels are copied as others are.
 
 use super::super::pack;
 use super::super::tile::{Ahead, COLS, LANES, Lines, Segment};
+use super::Stage;
 use super::scratch::Aligned;
-use super::{SHARES, Stage};
 use crate::cpu::Scattered;
 use std::ops::Range;
 
 impl Stage<'_> {
     pub(super) fn run_by_panels(&self, panels: usize) {
         let copies = self.copy_tiles();
-        // A thread that comes late, or is slow, takes fewer tasks.
-        let width = panels.div_ceil(SHARES * rayon::current_num_threads());
-        self.for_each(panels.div_ceil(width), |task| {
-            let panels = task * width..panels.min((task + 1) * width);
+        self.for_each(panels, |panel| {
             let mut segments = Vec::with_capacity(self.parts.len());
-            for panel in panels.clone() {
-                for tile in 0..self.tiles() {
-                    let (row, rows) = self.span_of(tile);
-                    self.segments_of(tile, panel, &copies, &mut segments);
-                    let ahead = self.panel_ahead(panel + 1..panels.end, tile);
-                    self.tile((row, rows), panel * COLS, self.into, &segments, &ahead);
-                }
+            for tile in 0..self.tiles() {
+                let (row, rows) = self.span_of(tile);
+                self.segments_of(tile, panel, &copies, &mut segments);
+                let ahead = self.panel_ahead(panel + 1..panels, tile);
+                self.tile((row, rows), panel * COLS, self.into, &segments, &ahead);
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Copies of operands that a stage makes: of all rows before, of panels in each task.
+//! Copies of operands that a stage makes: of all rows before, of panels in each thread.
 
 use super::super::pack::{self, Source};
 use super::super::packed::Part;
@@ -21,8 +21,8 @@ impl Stage<'_> {
             let size = steps.len() * LANES;
             let mut memory = Aligned::new(tiles * size);
             let all = Scattered::new(memory.all_mut());
-            self.for_each(tiles.div_ceil(TILES), |task| {
-                let tiles = task * TILES..tiles.min((task + 1) * TILES);
+            self.for_each(tiles.div_ceil(TILES), |unit| {
+                let tiles = unit * TILES..tiles.min((unit + 1) * TILES);
                 // SAFETY: every tile is its own.
                 let to = unsafe { all.row(tiles.start * size, tiles.len() * size) };
                 pack::whole(self.rows(), &self.job.terms[*term].0, steps.clone(), tiles, to);
@@ -32,7 +32,7 @@ impl Stage<'_> {
         self.parts.iter().zip(&self.sources).map(copy).collect()
     }
 
-    /// Every panel, before the tasks begin.
+    /// Every panel, before the units begin.
     pub(super) fn copy_all_panels(&self, panels: usize) -> Aligned {
         let size = self.depth * COLS;
         let mut memory = Aligned::new(panels * size);
@@ -44,8 +44,8 @@ impl Stage<'_> {
         memory
     }
 
-    /// The panels into `scratch`, unless this thread's last task did the same, and without those that
-    /// are read where they are.
+    /// The panels into `scratch`, unless this thread's last unit had the same, and without those
+    /// that are read where they are.
     pub(super) fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
         let held = (self.number, panels.clone());
         if scratch.held == held {

@@ -1,34 +1,39 @@
 //! A few rows times a matrix that is read where it is.
 
 use super::super::tile::{Ahead, COLS, Lines, Segment};
-use super::scratch::Scratch;
+use super::scratch::{SCRATCH, Scratch};
 use super::{Copies, Into, Stage};
 use std::ops::Range;
 
-/// Rows of the matrix that all tiles of a task read before it goes on to the next ones. In the time
+/// Rows of the matrix that all tiles of a unit read before it goes on to the next ones. In the time
 /// those are fetched, one whole row after the other, as they lie in memory: what a tile reads of
 /// each is but two cache lines, which no processor foresees.
 const STEPS: usize = 128;
+/// Units of a thread, about.
+const UNITS: usize = 6;
 
 impl Stage<'_> {
-    /// The tiles of `rows` and of `panels`.
-    pub(super) fn compute_in_place(
-        &self,
-        rows: Range<usize>,
-        panels: Range<usize>,
-        copies: &Copies,
-        scratch: &mut Scratch,
-    ) {
+    pub(super) fn run_in_place(&self, panels: usize, copies: &Copies) {
+        let units = if self.alone { 1 } else { UNITS * rayon::current_num_threads() };
+        let width = panels.div_ceil(units);
+        self.for_each(panels.div_ceil(width), |unit| {
+            let panels = unit * width..panels.min((unit + 1) * width);
+            SCRATCH.with_borrow_mut(|scratch| self.compute_in_place(panels, copies, scratch));
+        });
+    }
+
+    /// The tiles of `panels`.
+    fn compute_in_place(&self, panels: Range<usize>, copies: &Copies, scratch: &mut Scratch) {
         // Of the last panel of all there may be a copy.
         self.copy_panels(panels.end - 1..panels.end, scratch);
         let len = self.tile_len();
-        scratch.tile.reserve(rows.len().div_ceil(self.tile_rows) * len);
+        scratch.tile.reserve(self.m.div_ceil(self.tile_rows) * len);
         let mut free = scratch.tile.all_mut();
         let mut tiles = Vec::new();
-        for row in rows.clone().step_by(self.tile_rows) {
+        for row in (0..self.m).step_by(self.tile_rows) {
             let own;
             (own, free) = free.split_at_mut(len);
-            let (place, mut segments) = ((row, (rows.end - row).min(self.tile_rows)), Vec::new());
+            let (place, mut segments) = ((row, (self.m - row).min(self.tile_rows)), Vec::new());
             self.segments(place.0, place.1, &copies.rows, own, &mut segments);
             tiles.push((place, segments));
         }

@@ -1,31 +1,29 @@
-//! One stage of a product. A task computes some rows of some columns: it copies the
-//! columns of `b` into panels of the width of a tile, few enough to stay in its cache,
-//! unless the task before it on the same thread did, then computes tile after tile from them.
+//! One stage of a product. A unit of its work is the tiles of the same rows in some panels: columns
+//! of `b`, as many as a tile has, copied. They are few enough to stay in the cache of a thread,
+//! which copies them for the first of the units that it computes from them.
 
 mod by_panels;
 mod copies;
 mod in_place;
 mod operands;
 mod scratch;
-mod task;
+mod unit;
 
 use super::pack::{self, Source};
 use super::packed::{Job, Part};
 use super::tile::{COLS, LANES};
 use super::{Into, Term};
-use rayon::prelude::*;
+use crate::cpu::share_out;
 use scratch::{Aligned, SCRATCH};
 
-/// Tasks of a thread, about.
-const SHARES: usize = 6;
 /// Tiles that are computed in the time in which a panel is copied.
 const COPY: usize = 2;
 
-/// What all tasks read.
+/// What all units read.
 struct Copies {
     /// Of the rows of each part, if they are not read elsewhere.
     rows: Vec<Aligned>,
-    /// All panels, if they are not copied by each task.
+    /// All panels, if they are not copied by each thread.
     panels: Option<Aligned>,
 }
 
@@ -91,54 +89,54 @@ impl<'a> Stage<'a> {
         if self.by_panels {
             return self.run_by_panels(panels);
         }
-        // So few that all tasks can read the same copies of them from their caches.
+        // So few that all threads can read the same copies of them from their caches.
         let shared =
             !self.alone && !self.in_place && panels * self.depth * COLS <= self.job.isa.panels();
         let copies =
             Copies { rows: self.copy_rows(), panels: shared.then(|| self.copy_all_panels(panels)) };
-        let (height, width) = self.task_size();
-        let (down, across) = (self.m.div_ceil(height), panels.div_ceil(width));
-        self.for_each(down * across, |task| {
-            // Neighbours have the same panels: a thread copies them for the first.
-            let (row, panel) = (task % down * height, task / down * width);
-            let (rows, panels) = (row..self.m.min(row + height), panel..panels.min(panel + width));
-            SCRATCH.with_borrow_mut(|scratch| self.compute(rows, panels, &copies, scratch));
+        if self.in_place {
+            return self.run_in_place(panels, &copies);
+        }
+        let width = self.width(panels, shared);
+        let tiles = self.m.div_ceil(self.rows());
+        // Neighbours have the same panels: a thread copies them for the first.
+        self.for_each(tiles * panels.div_ceil(width), |unit| {
+            let (row, panel) = (unit % tiles * self.rows(), unit / tiles * width);
+            let panels = panel..panels.min(panel + width);
+            SCRATCH.with_borrow_mut(|scratch| self.compute(row, panels, &copies, scratch));
         });
     }
 
-    fn for_each(&self, count: usize, f: impl Fn(usize) + Sync + Send) {
+    fn for_each(&self, count: usize, f: impl Fn(usize) + Sync) {
         match self.alone {
             true => (0..count).for_each(f),
-            false => (0..count).into_par_iter().for_each(f),
+            false => share_out(count, || (), |(), i| f(i)),
         }
     }
 
-    /// Rows and panels of a task: such that all threads are done at about the same time.
-    fn task_size(&self) -> (usize, usize) {
-        let (tiles, panels) = (self.m.div_ceil(self.rows()), self.n.div_ceil(COLS));
+    /// Panels of a unit, which is as high as a tile: no more than a thread's cache has room for,
+    /// and such that all threads are done at about the same time.
+    fn width(&self, panels: usize, shared: bool) -> usize {
         let most = (self.job.isa.panels() / (self.depth * COLS).max(1)).clamp(1, panels);
         if self.alone {
-            return (tiles * self.rows(), most);
+            return most;
         }
-        let threads = rayon::current_num_threads();
-        // A thread that comes late, or is slow, takes fewer tasks.
-        let enough = (SHARES * threads).min(tiles * panels);
-        let mut best = (usize::MAX, (tiles * self.rows(), most));
-        for across in panels.div_ceil(most)..=panels {
-            let width = panels.div_ceil(across);
-            for down in enough.div_ceil(across)..=enough.div_ceil(across) + threads {
-                let height = tiles.div_ceil(down);
-                let tasks = tiles.div_ceil(height) * panels.div_ceil(width);
-                // In tiles: copying a panel costs as much as some, copying rows less than one. Every
-                // task is counted as if it copied its panels.
-                // Flipped, every task of the same rows reads the weight once more.
-                let rows = if self.job.flipped { height } else { height.div_ceil(3) };
-                let cost = tasks.div_ceil(threads) * (height * width + COPY * width + rows);
-                if tasks >= enough.min(2 * threads) && cost < best.0 {
-                    best = (cost, (height * self.rows(), width));
-                }
-            }
-        }
-        best.1
+        let (threads, tiles) = (rayon::current_num_threads(), self.m.div_ceil(self.rows()));
+        let cost = |width: usize| {
+            let groups = panels.div_ceil(width);
+            // A thread copies those at the ends of its share though others do, too.
+            let copied = match (groups % threads, threads % groups) {
+                _ if shared => 0,
+                (0, _) => groups / threads,
+                (_, 0) => 1,
+                _ => groups / threads + 2,
+            };
+            // In thirds of a tile: copying a panel costs as much as some, copying rows less than
+            // one. Flipped, every unit of the same rows reads the weight once more.
+            let rows = if self.job.flipped { 3 } else { 1 };
+            (tiles * groups).div_ceil(threads) * (3 * width + rows) + 3 * COPY * width * copied
+        };
+        let widths = (panels.div_ceil(most)..=panels).map(|groups| panels.div_ceil(groups));
+        widths.min_by_key(|&width| cost(width)).unwrap_or(most)
     }
 }

@@ -1,4 +1,4 @@
-//! Memory for copies, kept from task to task.
+//! Memory for copies, kept from unit to unit.
 
 use super::super::tile::LANES;
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ pub fn number() -> usize {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Copies that one task reads.
+/// Copies that one thread reads.
 #[derive(Default)]
 pub struct Scratch {
     /// Panel after panel, each with the steps of all parts.

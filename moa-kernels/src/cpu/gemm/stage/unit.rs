@@ -1,4 +1,4 @@
-//! The tiles of one task.
+//! The tiles of one unit.
 
 use super::super::flip;
 use super::super::tile::{Ahead, COLS, Place, Segment, Start, tile};
@@ -7,17 +7,14 @@ use super::{Copies, Into, Stage};
 use std::ops::Range;
 
 impl Stage<'_> {
-    /// The tiles of `rows` and of `panels`.
+    /// The tiles of the rows from `row` on and of `panels`.
     pub(super) fn compute(
         &self,
-        rows: Range<usize>,
+        row: usize,
         panels: Range<usize>,
         copies: &Copies,
         scratch: &mut Scratch,
     ) {
-        if self.in_place {
-            return self.compute_in_place(rows, panels, copies, scratch);
-        }
         let mut segments = Vec::with_capacity(self.parts.len());
         scratch.tile.reserve(self.tile_len());
         let first = match copies.panels {
@@ -27,15 +24,13 @@ impl Stage<'_> {
                 panels.start
             }
         };
-        for row in rows.clone().step_by(self.rows()) {
-            let count = (rows.end - row).min(self.rows());
-            self.segments(row, count, &copies.rows, scratch.tile.all_mut(), &mut segments);
-            for (i, panel) in panels.clone().enumerate() {
-                let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
-                self.point_to(&mut segments, panel, panel - first, all);
-                let ahead = self.ahead(row + self.rows()..rows.end, i, panels.len());
-                self.tile((row, count), panel * COLS, self.into, &segments, &ahead);
-            }
+        let count = (self.m - row).min(self.rows());
+        self.segments(row, count, &copies.rows, scratch.tile.all_mut(), &mut segments);
+        for (i, panel) in panels.clone().enumerate() {
+            let all = copies.panels.as_ref().unwrap_or(&scratch.panels).all();
+            self.point_to(&mut segments, panel, panel - first, all);
+            let ahead = self.ahead(row + self.rows()..self.m, i, panels.len());
+            self.tile((row, count), panel * COLS, self.into, &segments, &ahead);
         }
     }
 

@@ -67,6 +67,24 @@ pub fn key_value(text: &str) -> Result<(String, Value)> {
     Ok((key.trim().into(), value))
 }
 
+/// The key that was meant: with a like last name on the same level, or anywhere in the same section;
+/// otherwise like the whole.
+fn nearest_key(key: &str) -> Option<&'static str> {
+    fn parts(key: &str) -> (&str, &str) {
+        key.split_at(key.rfind('.').map_or(0, |dot| dot + 1))
+    }
+    let known = || KEYS.iter().map(|(known, _, _)| *known);
+    let (level, name) = parts(key);
+    let section = &key[..key.find('.').map_or(0, |dot| dot + 1)];
+    let among = |keys: Vec<&'static str>| {
+        let near = nearest(name, keys.iter().map(|key| parts(key).1))?;
+        keys.into_iter().find(|key| parts(key).1 == near)
+    };
+    among(known().filter(|known| parts(known).0 == level).collect())
+        .or_else(|| among(known().filter(|known| known.starts_with(section)).collect()))
+        .or_else(|| nearest(key, known()))
+}
+
 impl Layers {
     /// Adds one value.
     ///
@@ -74,8 +92,7 @@ impl Layers {
     /// If there is no such key; the nearest one is named.
     pub fn set(&mut self, key: &str, value: impl Into<Value>, source: &str) -> Result<()> {
         if !KEYS.iter().any(|(known, _, _)| *known == key) {
-            let near = nearest(key, KEYS.iter().map(|(known, _, _)| *known));
-            let hint = match near {
+            let hint = match nearest_key(key) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "`moa-train fit --help-keys` lists them all".into(),
             };
@@ -339,6 +356,16 @@ mod tests {
             result.unwrap_err().to_string()
         };
         assert_eq!(fails("optim.rl=1"), "--set: unknown key `optim.rl`; did you mean `optim.lr`?");
+        for (wrong, right) in [
+            ("method.rank", "method.adapter.ranks"),
+            ("train.setps", "train.steps"),
+            ("optm.lr", "optim.lr"),
+            ("method.router.knd", "method.router.kind"),
+            ("step", "train.steps"),
+        ] {
+            let hint = format!("--set: unknown key `{wrong}`; did you mean `{right}`?");
+            assert_eq!(fails(&format!("{wrong}=1")), hint);
+        }
         assert!(
             fails("optim.lr=fast").starts_with("--set: optim.lr: invalid type"),
             "{}",

@@ -13,6 +13,12 @@ pub fn as_one_of_the_pool<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Some threads, for tests of work that is shared out.
+#[cfg(test)]
+pub(crate) fn of(threads: usize) -> rayon::ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// takes the latter half of what another has. So none waits for longer than one unit takes. Rayon
 /// alone cuts work into pieces of a quarter each for two threads, and where cores are not of one
 /// speed, by nature or because others use them, too, one of them waited in 9 % of a training step.
-/// Made to cut it down to such units, it makes products take up to a tenth longer.
+/// Told to cut it down to such units, it makes products take up to a tenth longer; for a few long
+/// units whose results are collected that is what is done (`with_max_len(1)`).
 pub fn share_out<S>(units: usize, init: impl Fn() -> S + Sync, f: impl Fn(&mut S, usize) + Sync) {
     let threads = rayon::current_num_threads().min(units);
     if threads <= 1 {
@@ -93,11 +94,8 @@ fn refill(shares: &[Share], own: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::of as pool;
     use std::sync::atomic::AtomicUsize;
-
-    fn pool(threads: usize) -> rayon::ThreadPool {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
-    }
 
     #[test]
     fn every_unit_is_taken_once() {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pool::of as pool;
 
 fn value(i: usize) -> f32 {
     (i.wrapping_mul(2_654_435_761) % 1000) as f32 / 500.0 - 1.0
@@ -6,10 +7,6 @@ fn value(i: usize) -> f32 {
 
 fn values(from: usize, len: usize) -> Vec<f32> {
     (from..from + len).map(value).collect()
-}
-
-fn pool(threads: usize) -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
 }
 
 /// Shapes of every kernel of the crate, and edges of tiles and stages.

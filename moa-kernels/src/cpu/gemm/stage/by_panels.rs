@@ -24,10 +24,6 @@ impl Stage<'_> {
         });
     }
 
-    fn tiles(&self) -> usize {
-        self.m.div_ceil(self.rows())
-    }
-
     /// First row and rows of a tile: of 197 none is left alone by fourteen times 14.
     fn span_of(&self, tile: usize) -> (usize, usize) {
         let at = |tile: usize| self.m * tile / self.tiles();

@@ -13,7 +13,7 @@ const TILES: usize = 8;
 
 impl Stage<'_> {
     pub(super) fn copy_rows(&self) -> Vec<Aligned> {
-        let tiles = self.m.div_ceil(self.rows());
+        let tiles = self.tiles();
         let copy = |(Part { term, steps }, source): (&Part, &Source)| {
             if *source != Source::Whole {
                 return Aligned::new(0);

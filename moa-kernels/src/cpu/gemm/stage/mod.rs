@@ -84,6 +84,11 @@ impl<'a> Stage<'a> {
         self.job.isa.rows()
     }
 
+    /// Tiles above each other.
+    fn tiles(&self) -> usize {
+        self.m.div_ceil(self.rows())
+    }
+
     pub fn run(&self) {
         let panels = self.n.div_ceil(COLS);
         if self.by_panels {
@@ -97,8 +102,7 @@ impl<'a> Stage<'a> {
         if self.in_place {
             return self.run_in_place(panels, &copies);
         }
-        let width = self.width(panels, shared);
-        let tiles = self.m.div_ceil(self.rows());
+        let (width, tiles) = (self.width(panels, shared), self.tiles());
         // Neighbours have the same panels: a thread copies them for the first.
         self.for_each(tiles * panels.div_ceil(width), |unit| {
             let (row, panel) = (unit % tiles * self.rows(), unit / tiles * width);
@@ -121,20 +125,17 @@ impl<'a> Stage<'a> {
         if self.alone {
             return most;
         }
-        let (threads, tiles) = (rayon::current_num_threads(), self.m.div_ceil(self.rows()));
+        let (threads, tiles) = (rayon::current_num_threads(), self.tiles());
         let cost = |width: usize| {
             let groups = panels.div_ceil(width);
-            // A thread copies those at the ends of its share though others do, too.
-            let copied = match (groups % threads, threads % groups) {
-                _ if shared => 0,
-                (0, _) => groups / threads,
-                (_, 0) => 1,
-                _ => groups / threads + 2,
-            };
+            // Of a thread, unless copied for all: where shares do not end between groups, it copies
+            // those at both ends of its own though others do, too.
+            let even = groups.is_multiple_of(threads) || threads.is_multiple_of(groups);
+            let own = if shared { 0 } else { groups.div_ceil(threads) + usize::from(!even) };
             // In thirds of a tile: copying a panel costs as much as some, copying rows less than
             // one. Flipped, every unit of the same rows reads the weight once more.
             let rows = if self.job.flipped { 3 } else { 1 };
-            (tiles * groups).div_ceil(threads) * (3 * width + rows) + 3 * COPY * width * copied
+            (tiles * groups).div_ceil(threads) * (3 * width + rows) + 3 * COPY * width * own
         };
         let widths = (panels.div_ceil(most)..=panels).map(|groups| panels.div_ceil(groups));
         widths.min_by_key(|&width| cost(width)).unwrap_or(most)

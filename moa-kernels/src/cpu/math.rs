@@ -84,16 +84,15 @@ impl Real for f32 {
         const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
         let x = if self > 88.0 { 88.0 } else { self };
         let x = if x < -87.0 { -87.0 } else { x };
-        let shifted = x * std::f32::consts::LOG2_E + MAGIC;
+        let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC);
         let n = shifted - MAGIC;
-        let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
-        let p = 1.987_569_2e-4;
-        let p = p * r + 1.398_2e-3;
-        let p = p * r + 8.333_452e-3;
-        let p = p * r + 4.166_579_6e-2;
-        let p = p * r + 1.666_666_5e-1;
-        let p = p * r + 0.5;
-        let y = p * r * r + r + 1.0;
+        let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+        let p = r.mul_add(1.987_569_2e-4, 1.398_2e-3);
+        let p = p.mul_add(r, 8.333_452e-3);
+        let p = p.mul_add(r, 4.166_579_6e-2);
+        let p = p.mul_add(r, 1.666_666_5e-1);
+        let p = p.mul_add(r, 0.5);
+        let y = (p * r).mul_add(r, r) + 1.0;
         let exponent = shifted.to_bits().wrapping_sub(MAGIC.to_bits()).wrapping_add(127);
         let y = y * f32::from_bits(exponent << 23);
         let y = if self < -87.0 { 0.0 } else { y };
@@ -107,18 +106,16 @@ impl Real for f32 {
         let x = if self > 4.0 { 4.0 } else { self };
         let x = if x < -4.0 { -4.0 } else { x };
         let s = x * x;
-        let p = -2.726_142_3e-10;
-        let p = p * s + 2.770_681_4e-8;
-        let p = p * s + -2.101_024e-6;
-        let p = p * s + -5.692_506_3e-5;
-        let p = p * s + -7.349_906_3e-4;
-        let p = p * s + -2.954_600_1e-3;
-        let p = p * s + -1.609_603_3e-2;
-        let q = -1.456_607_2e-5;
-        let q = q * s + -2.133_740_6e-4;
-        let q = q * s + -1.682_827e-3;
-        let q = q * s + -7.373_329_3e-3;
-        let q = q * s + -1.426_473_9e-2;
+        let p = s.mul_add(-2.726_142_3e-10, 2.770_681_4e-8);
+        let p = p.mul_add(s, -2.101_024e-6);
+        let p = p.mul_add(s, -5.692_506_3e-5);
+        let p = p.mul_add(s, -7.349_906_3e-4);
+        let p = p.mul_add(s, -2.954_600_1e-3);
+        let p = p.mul_add(s, -1.609_603_3e-2);
+        let q = s.mul_add(-1.456_607_2e-5, -2.133_740_6e-4);
+        let q = q.mul_add(s, -1.682_827e-3);
+        let q = q.mul_add(s, -7.373_329_3e-3);
+        let q = q.mul_add(s, -1.426_473_9e-2);
         x * p / q
     }
 }

@@ -41,52 +41,60 @@ impl Activation {
         if self == Activation::SwiGlu { width / 2 } else { width }
     }
 
-    /// Fills `y` from rows of `width` elements.
-    pub(crate) fn forward<T: Real>(self, x: &[T], y: &mut [T], width: usize) {
+    /// Fills rows of `y`, `apart` elements from one to the next, from rows of `width`.
+    pub(crate) fn forward<T: Real>(self, x: &[T], width: usize, y: &mut [T], apart: usize) {
         let rows = (CHUNK / width.max(1)).max(1);
-        let chunks = y.par_chunks_mut(rows * self.out(width).max(1));
-        // Matched outside the loops, so that each becomes vector code.
-        chunks.zip(x.par_chunks(rows * width.max(1))).for_each(|(y, x)| match self {
-            Activation::Gelu => map(y, x, |x| x * normal_cdf(x)),
-            Activation::QuickGelu => map(y, x, |x| x * sigmoid(T::from_f64(1.702) * x)),
-            Activation::SwiGlu => vectorise!({
-                for (y, x) in y.chunks_exact_mut(width / 2).zip(x.chunks_exact(width)) {
+        let chunks = y.par_chunks_mut((rows * apart).max(1));
+        chunks.zip(x.par_chunks((rows * width).max(1))).for_each(|(y, x)| {
+            let rows = y.chunks_mut(apart).zip(x.chunks_exact(width));
+            // Matched outside the loops, so that each becomes vector code.
+            rows.for_each(|(y, x)| match self {
+                Activation::Gelu => map(y, x, |x| x * normal_cdf(x)),
+                Activation::QuickGelu => map(y, x, |x| x * sigmoid(T::from_f64(1.702) * x)),
+                Activation::SwiGlu => vectorise!({
                     let (a, b) = x.split_at(width / 2);
                     for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
                         *y = a * sigmoid(a) * b;
                     }
-                }
-            }),
+                }),
+            });
         });
     }
 
-    /// Fills `dx` from `x`, of rows of `width` elements, and the gradient of the result.
-    pub(crate) fn backward<T: Real>(self, x: &[T], dy: &[T], dx: &mut [T], width: usize) {
-        let rows = (CHUNK / width.max(1)).max(1);
-        let chunks = dx.par_chunks_mut(rows * width.max(1)).zip(x.par_chunks(rows * width.max(1)));
-        let chunks = chunks.zip(dy.par_chunks(rows * self.out(width).max(1)));
-        chunks.for_each(|((dx, x), dy)| match self {
-            Activation::Gelu => map2(dx, x, dy, |x, dy| {
-                let density = (x * x * T::from_f64(-0.5)).exponential();
-                dy * (normal_cdf(x) + x * density * T::from_f64(0.398_942_280_401_432_7))
-            }),
-            Activation::QuickGelu => map2(dx, x, dy, |x, dy| {
-                let s = sigmoid(T::from_f64(1.702) * x);
-                dy * (s + T::from_f64(1.702) * x * s * (T::one() - s))
-            }),
-            Activation::SwiGlu => vectorise!({
-                let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                for ((dx, x), dy) in rows.zip(dy.chunks_exact(width / 2)) {
-                    let (a, b) = x.split_at(width / 2);
-                    let (da, db) = dx.split_at_mut(width / 2);
+    /// Fills rows of `dx`, `apart` elements from one to the next, from rows of `width` elements of
+    /// `x` and the gradient of the result.
+    pub(crate) fn backward<T: Real>(
+        self,
+        x: &[T],
+        width: usize,
+        dy: &[T],
+        dx: &mut [T],
+        apart: usize,
+    ) {
+        let (rows, out) = ((CHUNK / width.max(1)).max(1), self.out(width));
+        let chunks = dx.par_chunks_mut((rows * apart).max(1));
+        let chunks = chunks.zip(x.par_chunks((rows * width).max(1)));
+        chunks.zip(dy.par_chunks((rows * out).max(1))).for_each(|((dx, x), dy)| {
+            let rows = dx.chunks_mut(apart).zip(x.chunks_exact(width)).zip(dy.chunks_exact(out));
+            rows.for_each(|((dx, x), dy)| match self {
+                Activation::Gelu => map2(dx, x, dy, |x, dy| {
+                    let density = (x * x * T::from_f64(-0.5)).exponential();
+                    dy * (normal_cdf(x) + x * density * T::from_f64(0.398_942_280_401_432_7))
+                }),
+                Activation::QuickGelu => map2(dx, x, dy, |x, dy| {
+                    let s = sigmoid(T::from_f64(1.702) * x);
+                    dy * (s + T::from_f64(1.702) * x * s * (T::one() - s))
+                }),
+                Activation::SwiGlu => vectorise!({
+                    let ((a, b), (da, db)) = (x.split_at(out), dx.split_at_mut(out));
                     let to = da.iter_mut().zip(db);
                     for (((da, db), (&a, &b)), &dy) in to.zip(a.iter().zip(b)).zip(dy) {
                         let s = sigmoid(a);
                         *da = dy * b * s * (T::one() + a * (T::one() - s));
                         *db = dy * a * s;
                     }
-                }
-            }),
+                }),
+            });
         });
     }
 }
@@ -133,7 +141,7 @@ impl CustomOp1 for Activation {
         }
         by_float!(x.dtype(), self.name(), T => {
             let mut y = unset(dims.iter().product());
-            self.forward::<T>(data(x, layout)?, &mut y, width);
+            self.forward::<T>(data(x, layout)?, width, &mut y, self.out(width));
             Ok(element(y, dims))
         })
     }
@@ -142,7 +150,7 @@ impl CustomOp1 for Activation {
         let width = x.dims().last().copied().unwrap_or(1);
         by_float!(x.dtype(), self.name(), T => with_data::<T, _>(x, |x_| with_data::<T, _>(dy, |dy| {
             let mut dx = unset(x_.len());
-            self.backward(x_, dy, &mut dx, width);
+            self.backward(x_, width, dy, &mut dx, width);
             Ok(Some(tensor(dx, x.shape(), x)?))
         })))
     }

@@ -142,6 +142,7 @@ fn out_shape(lx: &Layout, lw: &Layout) -> Vec<usize> {
 pub(crate) fn forward<T: Real>(x: &[T], weight: Weight<'_, T>, bias: Option<&[T]>) -> Vec<T> {
     let rows = x.len() / weight.width.max(1);
     let mut y = unset(rows * weight.out);
+    let x = View::new(x, rows, weight.width);
     forward_into(&mut y, x, weight, bias.map_or(Into::Set, Into::Rows));
     y
 }
@@ -149,21 +150,18 @@ pub(crate) fn forward<T: Real>(x: &[T], weight: Weight<'_, T>, bias: Option<&[T]
 /// [`forward`] into memory that is there, from any start.
 pub(crate) fn forward_into<T: Real>(
     y: &mut [T],
-    x: &[T],
+    x: View<'_, T>,
     weight: Weight<'_, T>,
     into: Into<'_, T>,
 ) {
-    let rows = x.len() / weight.width.max(1);
-    let terms = [(View::new(x, rows, weight.width), weight.transposed())];
-    gemm(y, weight.out, into, &terms, Threads::All);
+    gemm(y, weight.out, into, &[(x, weight.transposed())], Threads::All);
 }
 
 /// The gradient of `x`: `dy w`.
-pub(crate) fn input_grad<T: Real>(dy: &[T], w: &[T], out: usize) -> Vec<T> {
-    let width = w.len() / out.max(1);
-    let rows = dy.len() / out.max(1);
-    let terms = [(View::new(dy, rows, out), View::new(w, out, width))];
-    product(Into::Set, &terms, Threads::All)
+pub(crate) fn input_grad<T: Real>(dy: View<'_, T>, w: &[T]) -> Vec<T> {
+    let out = dy.cols();
+    let w = View::new(w, out, w.len() / out.max(1));
+    product(Into::Set, &[(dy, w)], Threads::All)
 }
 
 impl Linear {

@@ -6,7 +6,7 @@ use super::Sizes;
 use super::rows::{softmax, softmax_grad, width};
 use crate::cpu::gemm::Term;
 use crate::cpu::{
-    Into, Real, Scattered, Threads, View, gemm, gemm_scattered, share_out, unset, vectorise,
+    Into, Later, Real, Scattered, Threads, View, gemm, gemm_scattered, share_out, unset, vectorise,
 };
 
 /// The q, k or v (`part` 0, 1, 2) of one head of one image inside the fused tensor.
@@ -47,8 +47,8 @@ impl<T: Real> Square<T> {
     fn probabilities(&mut self, q: View<'_, T>, k: View<'_, T>, s: Sizes) {
         self.set(s, (q, k.t()));
         let (tokens, scale) = (s.tokens, s.scale());
-        vectorise!(for row in self.rows(s) {
-            softmax(row, tokens, scale);
+        vectorise!({
+            softmax(&mut self.0, tokens, scale);
         });
     }
 }
@@ -68,6 +68,40 @@ unsafe fn place<T: Real>(to: &Scattered<'_, T>, start: usize, stride: usize, pai
     unsafe { gemm_scattered(&to.after(start), stride, Into::Set, &[pair], Threads::One) };
 }
 
+/// The head beside one, in the same image, which the thread most often takes next: a few elements of
+/// each of many rows, which no processor foresees.
+struct Next {
+    image: usize,
+    head: usize,
+    /// Without tokens, if there is none.
+    s: Sizes,
+}
+
+impl Next {
+    fn new(s: Sizes, image: usize, head: usize) -> Self {
+        let head = head + 1;
+        let s = if head < s.heads { s } else { Sizes { tokens: 0, queries: 0, ..s } };
+        Self { image, head, s }
+    }
+
+    /// Its q, k and v in a fused tensor.
+    fn parts<T>(&self, tensor: usize) -> Later {
+        let Sizes { tokens, head_dim, .. } = self.s;
+        self.rows::<T>(tensor, 3 * tokens, head_dim)
+    }
+
+    /// Its columns in a `[b, queries, d]` tensor.
+    fn columns<T>(&self, tensor: usize) -> Later {
+        self.rows::<T>(tensor, self.s.queries, self.s.head_dim)
+    }
+
+    fn rows<T>(&self, tensor: usize, of_image: usize, len: usize) -> Later {
+        let d = self.s.dim();
+        let first = self.image * of_image * d + self.head * len;
+        Later::new(tensor + first * size_of::<T>(), of_image, len, d)
+    }
+}
+
 pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
     let mut out = unset(s.batch * s.queries * s.dim());
     let target = Scattered::new(&mut out);
@@ -77,10 +111,12 @@ pub fn forward<T: Real>(qkv: &[T], s: Sizes) -> Vec<T> {
         |p, task| {
             let (image, head) = (task / s.heads, task % s.heads);
             let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
-            p.probabilities(q, k, s);
+            let next = Next::new(s, image, head);
+            p.probabilities(q.before(next.parts::<T>(qkv.as_ptr().addr())), k, s);
+            let p = p.view(s).before(next.columns::<T>(target.address(0)));
             let start = image * s.queries * s.dim() + head * s.head_dim;
             // SAFETY: as promised.
-            unsafe { place(&target, start, s.dim(), (p.view(s), v)) };
+            unsafe { place(&target, start, s.dim(), (p, v)) };
         },
     );
     out
@@ -97,13 +133,15 @@ pub fn backward<T: Real>(qkv: &[T], grad: &[T], s: Sizes) -> Vec<T> {
             let (image, head) = (task / s.heads, task % s.heads);
             let [q, k, v] = [0, 1, 2].map(|i| part(qkv, s, image, head, i));
             let g = merged(grad, s, image, head);
-            p.probabilities(q, k, s);
-            ds.set(s, (g, v.t()));
+            let next = Next::new(s, image, head);
+            p.probabilities(q.before(next.parts::<T>(qkv.as_ptr().addr())), k, s);
+            ds.set(s, (g.before(next.columns::<T>(grad.as_ptr().addr())), v.t()));
             vectorise!(for (ds, p) in ds.rows(s).zip(p.rows(s)) {
                 softmax_grad(ds, p, tokens, scale);
             });
             let (p, ds, first) = (p.view(s), ds.view(s), image * tokens * row + head * s.head_dim);
-            for (index, pair) in [(ds, k), (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
+            let dq = (ds.before(next.parts::<T>(target.address(0))), k);
+            for (index, pair) in [dq, (ds.t(), q), (p.t(), g)].into_iter().enumerate() {
                 // SAFETY: as promised.
                 unsafe { place(&target, first + index * s.dim(), row, pair) };
             }

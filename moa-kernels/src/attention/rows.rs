@@ -12,26 +12,41 @@ pub fn width(tokens: usize) -> usize {
     if width.is_multiple_of(256) { width + LANES } else { width }
 }
 
-/// `softmax(scale row)` of the first `tokens`; the others become zeros.
+/// Rows that are passed over together: one waits for its largest and for its sum, some do not.
+const ROWS: usize = 8;
+
+/// `softmax(scale row)` of the first `tokens` of each row of [`width`]; the others become zeros.
 #[inline(always)]
-pub fn softmax<T: Real>(row: &mut [T], tokens: usize, scale: T) {
-    row[tokens..].fill(T::from_f64(f64::NEG_INFINITY));
-    let vectors = row.as_chunks_mut::<LANES>().0;
-    let mut top = vectors[0];
-    for v in &vectors[1..] {
-        top.iter_mut().zip(v).for_each(|(top, &v)| *top = top.larger(v));
-    }
-    let top = total(top, T::larger);
-    let mut sums = [T::zero(); LANES];
-    for v in vectors.iter_mut() {
-        for (sum, v) in sums.iter_mut().zip(v) {
-            *v = ((*v - top) * scale).exponential();
-            *sum += *v;
+pub fn softmax<T: Real>(rows: &mut [T], tokens: usize, scale: T) {
+    let width = width(tokens);
+    for rows in rows.chunks_mut(ROWS * width) {
+        let mut tops = [T::zero(); ROWS];
+        for (top, row) in tops.iter_mut().zip(rows.chunks_exact_mut(width)) {
+            row[tokens..].fill(T::from_f64(f64::NEG_INFINITY));
+            let vectors = row.as_chunks::<LANES>().0;
+            let mut lanes = vectors[0];
+            for v in &vectors[1..] {
+                lanes.iter_mut().zip(v).for_each(|(top, &v)| *top = top.larger(v));
+            }
+            *top = total(lanes, T::larger);
         }
-    }
-    let inverse = T::one() / total(sums, |a, b| a + b);
-    for v in vectors.as_flattened_mut() {
-        *v *= inverse;
+        let mut sums = [[T::zero(); LANES]; ROWS];
+        for ((row, top), sums) in rows.chunks_exact_mut(width).zip(tops).zip(&mut sums) {
+            let mut lanes = [T::zero(); LANES];
+            for v in row.as_chunks_mut::<LANES>().0 {
+                for (sum, v) in lanes.iter_mut().zip(v) {
+                    *v = ((*v - top) * scale).exponential();
+                    *sum += *v;
+                }
+            }
+            *sums = lanes;
+        }
+        for (row, sums) in rows.chunks_exact_mut(width).zip(sums) {
+            let inverse = T::one() / total(sums, |a, b| a + b);
+            for v in row {
+                *v *= inverse;
+            }
+        }
     }
 }
 
@@ -40,18 +55,16 @@ pub fn softmax<T: Real>(row: &mut [T], tokens: usize, scale: T) {
 #[inline(always)]
 pub fn softmax_grad<T: Real>(d: &mut [T], p: &[T], tokens: usize, scale: T) {
     d[tokens..].fill(T::zero());
-    let (vectors, ps) = (d.as_chunks_mut::<LANES>().0, p.as_chunks::<LANES>().0);
     let mut sums = [T::zero(); LANES];
-    for (d, p) in vectors.iter().zip(ps) {
+    for (d, p) in d.as_chunks::<LANES>().0.iter().zip(p.as_chunks::<LANES>().0) {
         for ((sum, &d), &p) in sums.iter_mut().zip(d).zip(p) {
             *sum += d * p;
         }
     }
     let sum = total(sums, |a, b| a + b);
-    for (d, p) in vectors.iter_mut().zip(ps) {
-        for (d, &p) in d.iter_mut().zip(p) {
-            *d = p * (*d - sum) * scale;
-        }
+    // Not by vectors: the compiler makes no vector code of that.
+    for (d, &p) in d.iter_mut().zip(p) {
+        *d = p * (*d - sum) * scale;
     }
 }
 

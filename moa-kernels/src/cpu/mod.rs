@@ -9,7 +9,9 @@ pub mod simd;
 pub mod storage;
 mod unset;
 
-pub use gemm::{Into, PANEL, Threads, View, gemm, gemm_scattered, product, transposed_in_panels};
+pub use gemm::{
+    Into, Later, PANEL, Threads, View, apart, gemm, gemm_scattered, product, transposed_in_panels,
+};
 pub use lanes::{dot, lane_sum, pair_sum, total};
 pub use math::Real;
 pub use reduce::{BLOCK, add_up, column_sums, sum_blocks};

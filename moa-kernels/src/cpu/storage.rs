@@ -117,6 +117,11 @@ impl<'a, T> Scattered<'a, T> {
         Self { start: self.start.wrapping_add(at), len: self.len - at, life: self.life }
     }
 
+    /// Where the element `at` is.
+    pub fn address(&self, at: usize) -> usize {
+        self.start.wrapping_add(at).addr()
+    }
+
     /// A pointer to the element `at`, to write parts of rows through.
     ///
     /// # Safety

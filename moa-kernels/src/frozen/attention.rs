@@ -3,7 +3,7 @@
 
 use super::{Dense, DenseData, Norm};
 use crate::attention::{Sizes, cpu};
-use crate::cpu::{Read, Real, unset};
+use crate::cpu::{Read, Real, View, unset};
 use crate::residual;
 use candle_core::{Result, Tensor};
 
@@ -57,7 +57,8 @@ impl Attention {
         let (proj, gamma) = (self.proj.read::<T>()?, Read::optional(self.gamma.as_ref())?);
         let first = sizes.first_rows(x);
         let mut y = unset(first.len());
-        proj.branch(&first, &cpu::forward(qkv, sizes), gamma.as_deref(), &mut y);
+        let mixed = cpu::forward(qkv, sizes);
+        proj.branch(&first, View::all(&mixed, proj.out), gamma.as_deref(), &mut y);
         Ok(y)
     }
 
@@ -80,8 +81,8 @@ impl Attention {
 
     fn branch_grad<T: Real>(&self, proj: &DenseData<'_, T>, dy: &[T]) -> Result<Vec<T>> {
         Ok(match Read::optional(self.gamma.as_ref())? {
-            Some(gamma) => proj.backward(&residual::scaled(dy, &gamma)),
-            None => proj.backward(dy),
+            Some(gamma) => proj.backward(View::all(&residual::scaled(dy, &gamma), proj.out)),
+            None => proj.backward(View::all(dy, proj.out)),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Dense, Norm, ROWS};
 use crate::activation::Activation;
-use crate::cpu::{Read, Real, unset};
+use crate::cpu::{Read, Real, View, apart, unset};
 use crate::residual;
 use candle_core::{Result, Tensor};
 
@@ -47,16 +47,18 @@ impl Mlp {
         let (width, hidden, inner) = (fc2.out, fc1.out, self.activation.out(fc1.out));
         let tokens = x.len() / width;
         let mut h = unset(if keeps { tokens } else { tokens.min(ROWS) } * hidden);
-        let mut g = unset(tokens.min(ROWS) * inner);
+        let apart = apart(inner);
+        let mut g = unset(tokens.min(ROWS) * apart);
         let mut y = unset(x.len());
         let chunks = x.chunks(ROWS * width).zip(y.chunks_mut(ROWS * width));
         for (i, (x, y)) in chunks.enumerate() {
             let rows = x.len() / width;
             let start = if keeps { i * ROWS } else { 0 };
             let h = &mut h[start * hidden..(start + rows) * hidden];
-            let g = &mut g[..rows * inner];
-            fc1.forward(&norm.forward(x), h);
-            self.activation.forward(h, g, hidden);
+            let g = &mut g[..rows * apart];
+            fc1.forward(View::all(&norm.forward(x), width), h);
+            self.activation.forward(h, hidden, g, apart);
+            let g = View::strided(g, rows, inner, apart);
             fc2.branch(x, g, gamma.as_deref(), y);
         }
         Ok((y, keeps.then_some(h)))
@@ -74,24 +76,26 @@ impl Mlp {
         let (width, hidden) = (fc2.out, fc1.out);
         let rows = (x.len() / width).min(ROWS);
         let mut again = unset(if kept.is_some() { 0 } else { rows * hidden });
-        let mut dh = unset(rows * hidden);
+        let apart = apart(hidden);
+        let mut dh = unset(rows * apart);
         let chunks = dx.chunks_mut(ROWS * width).zip(x.chunks(ROWS * width));
         for (i, (dx, x)) in chunks.enumerate() {
-            let size = x.len() / width * hidden;
+            let rows = x.len() / width;
+            let size = rows * hidden;
             let h = match kept {
                 Some(kept) => &kept[i * ROWS * hidden..][..size],
                 None => {
-                    fc1.forward(&norm.forward(x), &mut again[..size]);
+                    fc1.forward(View::all(&norm.forward(x), width), &mut again[..size]);
                     &again[..size]
                 }
             };
             let dg = match &gamma {
-                Some(gamma) => fc2.backward(&residual::scaled(dx, gamma)),
-                None => fc2.backward(dx),
+                Some(gamma) => fc2.backward(View::all(&residual::scaled(dx, gamma), width)),
+                None => fc2.backward(View::all(dx, width)),
             };
-            let dh = &mut dh[..size];
-            self.activation.backward(h, &dg, dh, hidden);
-            norm.backward(x, &fc1.backward(dh), dx);
+            let dh = &mut dh[..rows * apart];
+            self.activation.backward(h, hidden, &dg, dh, apart);
+            norm.backward(x, &fc1.backward(View::strided(dh, rows, hidden, apart)), dx);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub use mlp::Mlp;
 pub use norm_linear::norm_linear;
 pub use stretch::{Half, stretch};
 
-use crate::cpu::{Into, Read, Real};
+use crate::cpu::{Into, Read, Real, View};
 use crate::panels::{self, Weight};
 use candle_core::{Result, Tensor};
 
@@ -114,13 +114,13 @@ impl<T: Real> DenseData<'_, T> {
         Weight::new(&self.weight, self.dims)
     }
 
-    fn forward(&self, x: &[T], y: &mut [T]) {
+    fn forward(&self, x: View<'_, T>, y: &mut [T]) {
         let into = self.bias.as_deref().map_or(Into::Set, Into::Rows);
         crate::linear::forward_into(y, x, self.weight(), into);
     }
 
     /// `y = stream + gamma * linear(x)`; without `gamma`, of 1.
-    fn branch(&self, stream: &[T], x: &[T], gamma: Option<&[T]>, y: &mut [T]) {
+    fn branch(&self, stream: &[T], x: View<'_, T>, gamma: Option<&[T]>, y: &mut [T]) {
         if gamma.is_some() {
             self.forward(x, y);
             return crate::residual::add_onto(y, stream, gamma);
@@ -129,7 +129,7 @@ impl<T: Real> DenseData<'_, T> {
         crate::linear::forward_into(y, x, self.weight(), into);
     }
 
-    fn backward(&self, dy: &[T]) -> Vec<T> {
-        crate::linear::input_grad(dy, &self.weight().rows(), self.out)
+    fn backward(&self, dy: View<'_, T>) -> Vec<T> {
+        crate::linear::input_grad(dy, &self.weight().rows())
     }
 }

@@ -1,7 +1,7 @@
 //! Layer normalisation and a linear layer: the way into attention.
 
 use super::{Dense, DenseData, Norm, NormData, ROWS};
-use crate::cpu::{Read, Real, by_float, data, element, tensor, unset, zeros};
+use crate::cpu::{Read, Real, View, by_float, data, element, tensor, unset, zeros};
 use crate::panels;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
@@ -53,7 +53,7 @@ pub(super) fn forward<T: Real>(
 ) {
     let width = norm.weight.len();
     for (x, y) in x.chunks(ROWS * width).zip(y.chunks_mut(ROWS * linear.out)) {
-        linear.forward(&norm.forward(x), y);
+        linear.forward(View::all(&norm.forward(x), width), y);
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn backward<T: Real>(
     let width = norm.weight.len();
     let rows = x.chunks(ROWS * width).zip(dx.chunks_mut(ROWS * width));
     for ((x, dx), dy) in rows.zip(dy.chunks(ROWS * linear.out)) {
-        norm.backward(x, &linear.backward(dy), dx);
+        norm.backward(x, &linear.backward(View::all(dy, linear.out)), dx);
     }
 }
 

@@ -6,7 +6,7 @@
 use super::DropConnect;
 use super::delta::Sizes;
 use super::expert::{ExpertGrads, One};
-use crate::cpu::{BLOCK, Real, Scattered, column_sums, unset, vectorise};
+use crate::cpu::{BLOCK, Real, Scattered, View, column_sums, unset, vectorise};
 use crate::routed::{Experts, Grads, Layer, WantsX};
 use rayon::prelude::*;
 
@@ -120,7 +120,7 @@ impl<T: Real> Layer<'_, T, Settings> {
         let factors = sizes.factors(self.theta);
         let (outer, all) = (self.settings.outer(&factors), self.members());
         let (mut dx, experts) = rayon::join(
-            || wants_x.then(|| crate::linear::input_grad(dy, &self.weight.rows(), out)),
+            || wants_x.then(|| crate::linear::input_grad(View::all(dy, out), &self.weight.rows())),
             || {
                 self.each_expert(&all, |e, members| {
                     let expert = One::new(self.settings, &factors, &outer, e);

@@ -44,6 +44,14 @@ impl Isa {
         }
     }
 
+    /// Steps of a long stage, about: a panel is 512 KiB.
+    pub fn long_depth(self) -> usize {
+        match self {
+            Self::Avx512 => 4096,
+            Self::Avx2 => self.depth(),
+        }
+    }
+
     /// Elements of the panels of a unit: 1.2 MiB of the second-level cache, or 672 KiB. As many
     /// panels have room with the [`MORE`] steps of a short term as without.
     pub fn panels(self) -> usize {

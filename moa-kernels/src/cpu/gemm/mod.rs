@@ -29,7 +29,7 @@ mod transpose;
 mod vector;
 mod view;
 
-pub use view::{PANEL, View};
+pub use view::{Later, PANEL, View, apart};
 
 use super::{Real, Scattered};
 use rayon::prelude::*;

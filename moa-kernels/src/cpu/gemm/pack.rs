@@ -1,9 +1,9 @@
 //! Copies of operands in the order in which a tile reads them.
 
-use super::View;
 use super::isa::Isa;
 use super::tile::{COLS, LANES};
 use super::transpose::{Columns, transpose};
+use super::view::{CLASH, View};
 use crate::cpu::vectorise;
 use std::arch::x86_64::*;
 use std::array::from_fn;
@@ -20,15 +20,15 @@ pub enum Source {
     Whole,
 }
 
-/// The best source of rows, `most` to a tile, for `panels` panels.
-pub fn source(most: usize, a: &View<'_, f32>, panels: usize) -> Source {
+/// The best source of rows for `panels` panels, which are copied unless `in_place`.
+pub fn source(isa: Isa, a: &View<'_, f32>, panels: usize, in_place: bool) -> Source {
     match (a.row_stride, a.col_stride) {
-        // A copy pays off over some panels. Without: rows that are 4096 bytes apart share one
-        // set of the cache, which has too few places.
-        (rows, 1) if panels <= 4 && !rows.is_multiple_of(1024) => Source::Itself,
+        (rows, 1) if rows.is_multiple_of(CLASH) => Source::Tile,
+        // A copy pays off over some panels, unless the loop is written for rows as they are.
+        (_, 1) if panels <= 4 || isa == Isa::Avx512 && !in_place => Source::Itself,
         (_, 1) => Source::Tile,
         // Rows are contiguous.
-        (1, _) if a.rows <= 2 * most => Source::Itself,
+        (1, _) if a.rows <= 2 * isa.rows() => Source::Itself,
         // Transposed: a step jumps, which only hurts beyond the second-level cache.
         (1, cols) if panels <= 2 && a.rows * a.cols <= 1 << 17 && !cols.is_multiple_of(256) => {
             Source::Itself
@@ -94,18 +94,33 @@ pub fn whole(
     })
 }
 
-/// Columns `start..` of `b`, at most [`COLS`], as rows of [`COLS`] elements, one for
-/// each step of `steps`; columns that are not there are zeros.
+/// Panels of `b`, each of [`COLS`] columns as rows of as many elements, one for each step of `steps`;
+/// columns that are not there are zeros. From panel to panel it is `apart` elements.
 ///
 /// # Safety
 /// The machine has `isa`.
-pub unsafe fn panel(
+pub unsafe fn panels(
     isa: Isa,
     b: &View<'_, f32>,
     steps: Range<usize>,
-    start: usize,
+    panels: Range<usize>,
     to: &mut [f32],
+    apart: usize,
 ) {
+    if b.col_stride == 1 && !b.in_panels {
+        return rows(b, steps, panels, to, apart);
+    }
+    for (panel, to) in panels.zip(to.chunks_mut(apart.max(1))) {
+        // SAFETY: the caller's.
+        unsafe { one(isa, b, steps.clone(), panel * COLS, to) };
+    }
+}
+
+/// One panel, of the columns from `start` on.
+///
+/// # Safety
+/// The machine has `isa`.
+unsafe fn one(isa: Isa, b: &View<'_, f32>, steps: Range<usize>, start: usize, to: &mut [f32]) {
     assert!(to.len() >= steps.len() * COLS);
     let cols = (b.cols - start).min(COLS);
     if b.in_panels {
@@ -122,19 +137,31 @@ pub unsafe fn panel(
         }
         return;
     }
-    vectorise!(for (step, to) in
-        to.as_chunks_mut::<COLS>().0.iter_mut().enumerate().take(steps.len())
-    {
+    for (step, to) in to.as_chunks_mut::<COLS>().0.iter_mut().enumerate().take(steps.len()) {
         let from = &b.data[first + step * b.row_stride..];
-        match from.first_chunk() {
-            Some(all) if cols == COLS && b.col_stride == 1 => *to = *all,
-            _ if b.col_stride == 1 => {
-                to[..cols].copy_from_slice(&from[..cols]);
-                to[cols..].fill(0.0);
-            }
-            _ => {
-                *to = from_fn(|j| if j < cols { from[j * b.col_stride] } else { 0.0 });
-            }
+        *to = from_fn(|j| if j < cols { from[j * b.col_stride] } else { 0.0 });
+    }
+}
+
+/// [`panels`] of contiguous rows: these are read one after the other, as they lie in memory.
+fn rows(
+    b: &View<'_, f32>,
+    steps: Range<usize>,
+    panels: Range<usize>,
+    to: &mut [f32],
+    apart: usize,
+) {
+    let (start, end) = (panels.start * COLS, b.cols.min(panels.end * COLS));
+    vectorise!(for (i, step) in steps.enumerate() {
+        let row = &b.data[step * b.row_stride..][start..end];
+        let (whole, rest) = row.as_chunks::<COLS>();
+        for (panel, from) in whole.iter().enumerate() {
+            to[panel * apart + i * COLS..][..COLS].copy_from_slice(from);
+        }
+        if !rest.is_empty() {
+            let to = &mut to[whole.len() * apart + i * COLS..][..COLS];
+            to[..rest.len()].copy_from_slice(rest);
+            to[rest.len()..].fill(0.0);
         }
     })
 }

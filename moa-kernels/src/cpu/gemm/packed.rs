@@ -1,12 +1,14 @@
 //! Products from packed panels of `b` (`f32`, x86 with AVX2 or more).
 //!
-//! The inner dimension is cut into stages of [`Isa::depth`] steps, about ([`super::stage`]).
+//! The inner dimension is cut into stages of [`Isa::depth`] steps or more ([`super::stage`]).
 //! A few rows times a large weight are computed the other way round, `(w a^T)^T`: the
 //! weight is then read where it is, once, and the few rows are what is copied. One that is in panels
 //! already is not copied at all.
 
 use super::isa::Isa;
+use super::pack::Source;
 use super::stage::Stage;
+use super::tile::{COLS, LANES};
 use super::view::{PANEL, View};
 use super::{Into, Term, Threads, pack};
 use crate::cpu::Scattered;
@@ -100,7 +102,7 @@ pub fn in_panels(b: &View<'_, f32>) -> Option<Vec<f32>> {
     let mut panels = crate::cpu::unset(b.rows * b.cols);
     panels.par_chunks_mut((b.rows * PANEL).max(1)).enumerate().for_each(|(i, to)| {
         // SAFETY: the machine has it.
-        unsafe { pack::panel(isa, b, 0..b.rows, i * PANEL, to) };
+        unsafe { pack::panels(isa, b, 0..b.rows, i..i + 1, to, b.rows * PANEL) };
     });
     Some(panels)
 }
@@ -109,20 +111,32 @@ fn run_job(job: &Job<'_>, threads: Threads) {
     let (m, n) = (job.terms[0].0.rows, job.terms[0].1.cols);
     let work: usize = job.terms.iter().map(|(a, _)| m * n * a.cols).sum();
     let alone = threads == Threads::One || work < SMALL || rayon::current_num_threads() == 1;
-    for (i, parts) in stages(job.isa, job.terms).iter().enumerate() {
+    for (i, parts) in stages(depth(job), job.terms).iter().enumerate() {
         let into = if i == 0 { job.into } else { Into::Add };
         Stage::new(job, into, parts, alone).run();
     }
 }
 
-fn stages(isa: Isa, terms: &[Term<'_, f32>]) -> Vec<Vec<Part>> {
+/// Steps of a stage, about. Long ones spare the result from being read and written again. Of a short
+/// one more copies stay in a cache: those of all rows or all columns, if they are few, and more panels
+/// that share the copy of a tile.
+fn depth(job: &Job<'_>) -> usize {
+    let (a, b) = &job.terms[0];
+    let (short, panels) = (job.isa.depth(), b.cols.div_ceil(COLS));
+    let fewest = (panels * COLS).min(a.rows.div_ceil(job.isa.rows()) * LANES);
+    let source = |(a, _): &Term<'_, f32>| pack::source(job.isa, a, panels, false);
+    let copies = job.terms.iter().any(|term| source(term) == Source::Tile);
+    if copies || fewest * short <= job.isa.panels() { short } else { job.isa.long_depth() }
+}
+
+fn stages(most: usize, terms: &[Term<'_, f32>]) -> Vec<Vec<Part>> {
     let (mut stages, mut stage, mut depth) = (Vec::new(), Vec::new(), 0);
     for (term, (a, _)) in terms.iter().enumerate() {
         // Equal pieces: a short one would read and write the result for little.
-        let piece = a.cols.div_ceil(a.cols.div_ceil(isa.depth()).max(1)).max(1);
+        let piece = a.cols.div_ceil(a.cols.div_ceil(most).max(1)).max(1);
         for from in (0..a.cols).step_by(piece) {
             let steps = from..a.cols.min(from + piece);
-            if depth > 0 && depth + steps.len() > isa.depth() + MORE {
+            if depth > 0 && depth + steps.len() > most + MORE {
                 stages.push(std::mem::take(&mut stage));
                 depth = 0;
             }

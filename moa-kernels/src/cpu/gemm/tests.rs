@@ -58,7 +58,7 @@ fn same_bits_with_any_instruction_set() {
         let columns = [View::new(&b, k, n), View::new(&b, n, k).t()];
         let rows = [View::new(&a, m, k), View::new(&a, k, m).t()];
         for (a_, b_) in columns.iter().flat_map(|b| rows.iter().map(move |a| (*a, *b))) {
-            let terms = [(a_.before(&b), b_)];
+            let terms = [(a_.before(&b[..]), b_)];
             let run = |isa| {
                 let mut dst = vec![0.0; m * n];
                 let to = Scattered::new(&mut dst);

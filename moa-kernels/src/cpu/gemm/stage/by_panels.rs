@@ -1,9 +1,9 @@
 //! Few rows times a matrix in panels: it is read where it is, once, one panel after the other by
-//! all rows. These are copied before, for all threads.
+//! all rows. These are copied before, for all threads, if they are not read where they are.
 //!
 //! Many rows would write to the result all over: for them panels are copied as others are.
 
-use super::super::pack;
+use super::super::pack::{self, Source};
 use super::super::tile::{Ahead, COLS, LANES, Lines, Segment};
 use super::Stage;
 use super::scratch::Aligned;
@@ -30,21 +30,22 @@ impl Stage<'_> {
         (at(tile), at(tile + 1) - at(tile))
     }
 
-    /// All tiles, each with the steps of all parts.
+    /// All tiles, each with the steps of the parts that are copied.
     fn copy_tiles(&self) -> Aligned {
-        let size = self.depth * LANES;
+        let size = self.tile_len();
         let mut memory = Aligned::new(self.tiles() * size);
+        if size == 0 {
+            return memory;
+        }
         let all = Scattered::new(memory.all_mut());
         self.for_each(self.tiles(), |tile| {
             // SAFETY: every tile is its own.
             let mut to = unsafe { all.row(tile * size, size) };
             let (row, rows) = self.span_of(tile);
-            for part in self.parts {
-                let (a, steps) = (&self.job.terms[part.term].0, part.steps.clone());
+            for (part, _) in self.parts().filter(|(_, source)| *source == Source::Tile) {
                 let own;
-                (own, to) = to.split_at_mut(pack::tile_len(steps.len()));
-                // SAFETY: the machine has it.
-                unsafe { pack::tile(self.job.isa, a, steps, row, rows, own) };
+                (own, to) = to.split_at_mut(pack::tile_len(part.steps.len()));
+                self.copy_tile(part, row, rows, own);
             }
         });
         memory
@@ -52,14 +53,19 @@ impl Stage<'_> {
 
     /// What a tile reads for a panel.
     fn segments_of(&self, tile: usize, panel: usize, copies: &Aligned, to: &mut Vec<Segment>) {
-        let mut at = tile * self.depth * LANES;
+        let mut at = tile * self.tile_len();
         to.clear();
-        for part in self.parts {
+        for (part, source) in self.parts() {
             let (b, depth) = (&self.job.terms[part.term].1, part.steps.len());
-            let (a, first) = (copies.all()[at..].as_ptr(), panel * b.rows + part.steps.start);
-            let b = b.data[first * COLS..].as_ptr();
-            to.push(Segment { a, row_stride: 1, col_stride: LANES, b, b_stride: COLS, depth });
-            at += pack::tile_len(depth);
+            let (a, row_stride, col_stride) = match source {
+                Source::Tile => {
+                    at += pack::tile_len(depth);
+                    (copies.all()[at - pack::tile_len(depth)..].as_ptr(), 1, LANES)
+                }
+                _ => self.itself(part, self.span_of(tile).0),
+            };
+            let b = b.data[(panel * b.rows + part.steps.start) * COLS..].as_ptr();
+            to.push(Segment { a, row_stride, col_stride, b, b_stride: COLS, depth });
         }
     }
 

@@ -32,6 +32,13 @@ impl Stage<'_> {
         self.parts.iter().zip(&self.sources).map(copy).collect()
     }
 
+    /// The rows of a part that one tile reads.
+    pub(super) fn copy_tile(&self, part: &Part, row: usize, count: usize, to: &mut [f32]) {
+        let (a, steps) = (&self.job.terms[part.term].0, part.steps.clone());
+        // SAFETY: the machine has it.
+        unsafe { pack::tile(self.job.isa, a, steps, row, count, to) };
+    }
+
     /// Every panel, before the units begin.
     pub(super) fn copy_all_panels(&self, panels: usize) -> Aligned {
         let size = self.depth * COLS;
@@ -39,13 +46,13 @@ impl Stage<'_> {
         let all = Scattered::new(memory.all_mut());
         self.for_each(panels, |panel| {
             // SAFETY: every panel is its own.
-            self.copy_panel(panel, unsafe { all.row(panel * size, size) });
+            self.copy(panel..panel + 1, unsafe { all.row(panel * size, size) });
         });
         memory
     }
 
-    /// The panels into `scratch`, unless this thread's last unit had the same, and without those
-    /// that are read where they are.
+    /// The panels into `scratch`, unless this thread's last unit had the same, and without one that
+    /// is read where it is.
     pub(super) fn copy_panels(&self, panels: Range<usize>, scratch: &mut Scratch) {
         let held = (self.number, panels.clone());
         if scratch.held == held {
@@ -54,21 +61,19 @@ impl Stage<'_> {
         scratch.held = held;
         let size = self.depth * COLS;
         scratch.panels.reserve(panels.len() * size);
-        let copies = scratch.panels.all_mut().chunks_exact_mut(size.max(1));
-        for (panel, to) in panels.zip(copies) {
-            if !self.is_in_place(panel) {
-                self.copy_panel(panel, to);
-            }
+        if !self.is_in_place(panels.start) {
+            self.copy(panels, scratch.panels.all_mut());
         }
     }
 
-    fn copy_panel(&self, panel: usize, mut to: &mut [f32]) {
+    /// All steps of panels, one after the other.
+    fn copy(&self, panels: Range<usize>, mut to: &mut [f32]) {
+        let apart = self.depth * COLS;
         for Part { term, steps } in self.parts {
-            let own;
-            (own, to) = to.split_at_mut(steps.len() * COLS);
             let b = &self.job.terms[*term].1;
             // SAFETY: the machine has it.
-            unsafe { pack::panel(self.job.isa, b, steps.clone(), panel * COLS, own) };
+            unsafe { pack::panels(self.job.isa, b, steps.clone(), panels.clone(), to, apart) };
+            to = &mut to[steps.len() * COLS..];
         }
     }
 }

@@ -53,11 +53,11 @@ impl<'a> Stage<'a> {
         let depth = parts.iter().map(|p| p.steps.len()).sum();
         let (m, n) = (job.terms[0].0.rows, job.terms[0].1.cols);
         let most = job.isa.rows();
-        let source = |p: &Part| pack::source(most, &job.terms[p.term].0, n.div_ceil(COLS));
-        let sources: Vec<_> = parts.iter().map(source).collect();
         let columns = job.terms.iter().all(|(_, b)| b.col_stride == 1 && !b.in_panels);
-        let few = m <= 2 * most && !job.flipped && !sources.contains(&Source::Whole);
-        let in_place = columns && few;
+        let few = columns && m <= 2 * most && !job.flipped;
+        let source = |p: &Part| pack::source(job.isa, &job.terms[p.term].0, n.div_ceil(COLS), few);
+        let sources: Vec<_> = parts.iter().map(source).collect();
+        let in_place = few && !sources.contains(&Source::Whole);
         let suits = |(a, b): &Term<'_, f32>| a.col_stride == 1 && b.in_panels;
         let small = m.div_ceil(most) * depth * LANES <= job.isa.panels();
         let by_panels = small && job.terms.iter().all(suits);

@@ -1,7 +1,9 @@
 //! Where a tile reads its operands.
 
 use super::super::pack::{self, Source};
+use super::super::packed::Part;
 use super::super::tile::{Ahead, COLS, LANES, Lines, Segment};
+use super::super::view::{Later, View};
 use super::Stage;
 use super::scratch::Aligned;
 use std::ops::Range;
@@ -34,9 +36,22 @@ impl Stage<'_> {
         }
     }
 
-    /// Elements of a copy of the rows of one tile.
+    /// The parts, each with the source of its rows.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&Part, Source)> {
+        self.parts.iter().zip(self.sources.iter().copied())
+    }
+
+    /// Elements of what is copied of the rows of one tile.
     pub(super) fn tile_len(&self) -> usize {
-        self.parts.iter().map(|p| pack::tile_len(p.steps.len())).sum()
+        let copied = self.parts().filter(|(_, source)| *source == Source::Tile);
+        copied.map(|(part, _)| pack::tile_len(part.steps.len())).sum()
+    }
+
+    /// Rows of a part where they are, from `row` on, and their strides.
+    pub(super) fn itself(&self, part: &Part, row: usize) -> (*const f32, usize, usize) {
+        let View { data, row_stride, col_stride, .. } = self.job.terms[part.term].0;
+        let first = row * row_stride + part.steps.start * col_stride;
+        (data[first..].as_ptr(), row_stride, col_stride)
     }
 
     /// What a tile reads of `count` rows of `a`.
@@ -49,19 +64,14 @@ impl Stage<'_> {
         to: &mut Vec<Segment>,
     ) {
         to.clear();
-        for ((part, source), whole) in self.parts.iter().zip(&self.sources).zip(copies) {
-            let (view, steps) = (&self.job.terms[part.term].0, part.steps.clone());
-            let depth = steps.len();
+        for ((part, source), whole) in self.parts().zip(copies) {
+            let depth = part.steps.len();
             let (a, row_stride, col_stride) = match source {
-                Source::Itself => {
-                    let at = row * view.row_stride + steps.start * view.col_stride;
-                    (view.data[at..].as_ptr(), view.row_stride, view.col_stride)
-                }
+                Source::Itself => self.itself(part, row),
                 Source::Tile => {
                     let own;
                     (own, free) = free.split_at_mut(pack::tile_len(depth));
-                    // SAFETY: the machine has it.
-                    unsafe { pack::tile(self.job.isa, view, steps, row, count, own) };
+                    self.copy_tile(part, row, count, own);
                     (own.as_ptr(), 1, LANES)
                 }
                 Source::Whole => {
@@ -89,15 +99,15 @@ impl Stage<'_> {
     /// The share of the tile of `row` and `col` in what is read after the product, as if all tiles
     /// were of one height.
     pub(super) fn afterwards(&self, row: usize, col: usize, segments: &[Segment]) -> Ahead {
-        let later = self.job.terms[0].0.later;
-        if later.is_empty() {
+        let Later { address, row_stride, rows, len } = self.job.terms[0].0.later;
+        if rows * len == 0 {
             return Ahead::NONE;
         }
         let (height, panels) = (self.tile_rows, self.n.div_ceil(COLS));
         let (index, shares) =
             (row / height * panels + col / COLS, self.m.div_ceil(height) * panels);
-        let (from, len) = (later.as_ptr(), later.len());
+        let from = std::ptr::without_provenance(address);
         let depth = segments.iter().map(|s| s.depth).sum();
-        Lines { from, row_stride: 0, rows: 1, len }.share(index, shares, depth)
+        Lines { from, row_stride, rows, len }.share(index, shares, depth)
     }
 }

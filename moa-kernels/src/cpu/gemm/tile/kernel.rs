@@ -1,9 +1,8 @@
 //! A tile: its sums from start to end, for every number of rows and vectors.
 
 use super::super::vector::Vector;
-use super::rows::steps as row_steps;
 use super::steps::{each, steps};
-use super::{Ahead, COLS, LANES, Place, Segment, Start};
+use super::{Ahead, COLS, LANES, Place, Segment, Start, rows_one};
 
 /// Takes all steps of a segment but the last few, and tells how many those are.
 ///
@@ -24,7 +23,32 @@ unsafe fn long<V: Vector, const R: usize, const C: usize, const UNROLL: usize, c
     s.depth % V::STEPS
 }
 
-/// A tile of `R` rows and `C` vectors.
+/// Where the elements of a row of `a` are neighbours: takes all steps of a segment but the last few,
+/// and tells how many those are.
+///
+/// # Safety
+/// As of [`super::tile`].
+#[inline(always)] // into what has the target feature
+pub unsafe fn by_rows<V: Vector, const R: usize, const C: usize>(
+    sums: &mut [[V; C]; R],
+    s: &mut Segment,
+    ahead: &mut Ahead,
+) -> usize {
+    let rows = s.row_stride;
+    if C > 1 {
+        // Unrolled, the compiler would read all neighbours first, and the registers do not suffice.
+        // SAFETY: the caller's.
+        return unsafe { long::<V, R, C, 1, false>(sums, s, ahead, (rows, 1, COLS)) };
+    }
+    for _ in 0..s.depth / V::STEPS {
+        ahead.fetch();
+        // SAFETY: the caller's.
+        unsafe { rows_one::steps(sums, s, V::STEPS, rows) };
+    }
+    s.depth % V::STEPS
+}
+
+/// A tile of `R` rows and `C` vectors, `by_rows` as [`by_rows()`].
 ///
 /// # Safety
 /// As of [`super::tile`].
@@ -34,6 +58,7 @@ pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
     start: Start,
     segments: &[Segment],
     ahead: &mut Ahead,
+    by_rows: impl Fn(&mut [[V; C]; R], &mut Segment, &mut Ahead) -> usize,
 ) {
     let count = |j: usize| place.cols - j * V::LANES;
     let at = |i: usize, j: usize| place.c.wrapping_add(i * place.stride + j * V::LANES);
@@ -68,21 +93,10 @@ pub unsafe fn sized<V: Vector, const R: usize, const C: usize>(
     for segment in segments {
         let mut s = *segment;
         let strides = (s.row_stride, s.col_stride, s.b_stride);
-        // The strides are looked at once, not in the loop over the steps. With two vectors a row
-        // and neighbours in it unrolled, the compiler reads all of them first, and the
-        // registers do not suffice.
+        // The strides are looked at once, not in the loop over the steps.
         let left = unsafe {
             match strides {
-                (rows, 1, COLS) if C == 1 => {
-                    for _ in 0..s.depth / V::STEPS {
-                        ahead.fetch();
-                        row_steps(&mut sums, &mut s, V::STEPS, rows);
-                    }
-                    s.depth % V::STEPS
-                }
-                (rows, 1, COLS) => {
-                    long::<V, R, C, 1, false>(&mut sums, &mut s, ahead, (rows, 1, COLS))
-                }
+                (_, 1, COLS) => by_rows(&mut sums, &mut s, ahead),
                 (1, LANES, COLS) => {
                     long::<V, R, C, 4, true>(&mut sums, &mut s, ahead, (1, LANES, COLS))
                 }

@@ -4,7 +4,8 @@
 mod ahead;
 mod kernel;
 mod narrow;
-mod rows;
+mod rows_one;
+mod rows_two;
 mod steps;
 mod wide;
 

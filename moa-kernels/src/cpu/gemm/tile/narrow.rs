@@ -3,7 +3,7 @@
 //! Six rows of two vectors are 12 of the 16 registers; two hold the elements of `b` and one
 //! that of `a`. A part reads half of each row of a panel: one cache line.
 
-use super::kernel::sized;
+use super::kernel::{by_rows, sized};
 use super::{Ahead, LANES, Place, Segment, Start};
 use std::arch::x86_64::__m256;
 
@@ -86,6 +86,10 @@ unsafe fn of<const R: usize, const C: usize>(
     segments: &[Segment],
     ahead: &mut Ahead,
 ) {
+    let rows = |sums: &mut [[__m256; C]; R], s: &mut Segment, ahead: &mut Ahead| {
+        // SAFETY: the caller's.
+        unsafe { by_rows(sums, s, ahead) }
+    };
     // SAFETY: the caller's.
-    unsafe { sized::<__m256, R, C>(place, start, segments, ahead) }
+    unsafe { sized(place, start, segments, ahead, rows) }
 }

@@ -1,5 +1,5 @@
 use super::MAX_SCALE;
-use crate::cpu::{BLOCK, Real, dot, sum_blocks, vectorise, zeros};
+use crate::cpu::{BLOCK, Real, dot, square, sum_blocks, vectorise, zeros};
 use rayon::prelude::*;
 
 /// Shortest length that a vector is divided by.
@@ -38,7 +38,7 @@ pub fn forward<T: Real>(z: &[T], sim: &[T], experts: usize, temperature: T) -> V
     let rows = scores.par_chunks_mut(experts).zip(z.par_chunks(width));
     rows.with_min_len(BLOCK).for_each(|(scores, z)| {
         vectorise!({
-            let factor = scale / dot(z, z).root().larger(T::from_f64(EPS));
+            let factor = scale / square(z).root().larger(T::from_f64(EPS));
             for (score, unit) in scores.iter_mut().zip(units.chunks_exact(width)) {
                 *score = factor * dot(z, unit);
             }
@@ -71,7 +71,7 @@ pub fn backward<T: Real>(
                     *dz += scale * g * u;
                 }
             }
-            let len = dot(z, z).root();
+            let len = square(z).root();
             let inverse = T::one() / len.larger(eps);
             let along = if len > eps { dot(dz, z) * inverse * inverse } else { T::zero() };
             for (dz, &z) in dz.iter_mut().zip(z) {
@@ -85,7 +85,7 @@ pub fn backward<T: Real>(
         vectorise!({
             for t in rows {
                 let z = &z[t * width..(t + 1) * width];
-                let factor = scale / dot(z, z).root().larger(eps);
+                let factor = scale / square(z).root().larger(eps);
                 for e in 0..experts {
                     let g = grad[t * experts + e];
                     for (p, &z) in plane[e * width..(e + 1) * width].iter_mut().zip(z) {

@@ -87,7 +87,10 @@ struct Parts([Frozen; 7], Activation);
 
 impl Parts {
     fn new(width: usize, activation: Activation) -> Self {
-        let hidden = 6;
+        Self::with(6, width, activation)
+    }
+
+    fn with(hidden: usize, width: usize, activation: Activation) -> Self {
         let inner = if activation == Activation::SwiGlu { hidden / 2 } else { hidden };
         Self(
             [
@@ -121,7 +124,7 @@ impl Parts {
         let g: Vec<f64> = match self.1 {
             Activation::Gelu => h.iter().map(|&h| reference::gelu(h)).collect(),
             Activation::QuickGelu => h.iter().map(|&h| reference::quick_gelu(h)).collect(),
-            Activation::SwiGlu => reference::swiglu(&h, 3),
+            Activation::SwiGlu => reference::swiglu(&h, b1.len() / 2),
         };
         let y = reference::linear(&g, w2, b2, w2.len() / width);
         let ones = vec![1.0; width];
@@ -142,6 +145,22 @@ fn mlps() {
                     |v| parts.plain(&v[0], width),
                 );
             }
+        }
+    }
+}
+
+/// Their rows are further apart than they are long.
+#[test]
+fn mlps_as_wide_as_a_cache() {
+    for (activation, hidden) in [(Activation::Gelu, 1024), (Activation::SwiGlu, 2048)] {
+        for recompute in [false, true] {
+            let parts = Parts::with(hidden, 4, activation);
+            check(
+                "wide mlp block",
+                &[arg(19, &[1, 3, 4], 2.0)],
+                |t| stretch(&t[0], None, vec![Half::Mlp(parts.half(&t[0], recompute))]),
+                |v| parts.plain(&v[0], 4),
+            );
         }
     }
 }

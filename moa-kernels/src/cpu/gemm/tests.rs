@@ -10,7 +10,7 @@ fn values(from: usize, len: usize) -> Vec<f32> {
 }
 
 /// Shapes of every kernel of the crate, and edges of tiles and stages.
-const SHAPES: [(usize, usize, usize); 19] = [
+const SHAPES: [(usize, usize, usize); 22] = [
     (3, 33, 40),
     (1, 40, 1100),
     (33, 150, 70),
@@ -29,7 +29,10 @@ const SHAPES: [(usize, usize, usize); 19] = [
     (4096, 27, 64),
     (33, 47, 5001),
     (15, 80, 700),
-    (420, 800, 1500), // several threads copy the same panels, in two stages
+    (420, 800, 1500), // several threads copy the same panels
+    (30, 48, 1024),   // rows that share a set of the cache, in one stage
+    (300, 320, 2048), // and in two
+    (300, 320, 4300), // two long stages
 ];
 
 /// The promise of [`Threads::All`].

@@ -12,7 +12,7 @@ use std::array::from_fn;
 /// Steps of an iteration.
 const UNROLL: usize = 8;
 
-/// One step of a row, of which `$a` in `$address` is the base.
+/// One step of the row at `$a`, or of that `$rows` strides behind it.
 macro_rules! row {
     // Both instructions read the number: one less, but for all rows there would be too many loads.
     ($sums:expr, $b:expr, $step:ident, $a:expr) => {

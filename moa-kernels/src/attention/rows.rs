@@ -100,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn rows_passed_over_together_are_as_one_by_one() {
+        let (tokens, rows) = (19, 2 * ROWS + 3);
+        let mut all: Vec<f32> = (0..rows * width(tokens)).map(|i| (i * 7 % 31) as f32).collect();
+        let mut each = all.clone();
+        softmax(&mut all, tokens, 0.3);
+        each.chunks_mut(width(tokens)).for_each(|row| softmax(row, tokens, 0.3));
+        assert_eq!(all, each);
+    }
+
+    #[test]
     fn what_is_no_number_stays_in_its_row() {
         let mut row = [1f32, f32::NAN, 2.0, 0.0].repeat(4);
         softmax(&mut row, 3, 1.0);

@@ -56,12 +56,6 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     pair_sum(a, b, |a, b| a * b)
 }
 
-/// Inner product of a slice with itself, in the order of [`dot`], of which no vector code is made then.
-#[inline(always)]
-pub fn square<T: Real>(a: &[T]) -> T {
-    lane_sum(a, |a| a * a)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +68,6 @@ mod tests {
             let plain: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
             assert_eq!(dot(&a, &b), plain, "{len}");
             assert_eq!(lane_sum(&a, |v| v), a.iter().sum::<f64>(), "{len}");
-            assert_eq!(square(&a), dot(&a, &a), "{len}");
         }
     }
 }

@@ -12,7 +12,7 @@ mod unset;
 pub use gemm::{
     Into, Later, PANEL, Threads, View, apart, gemm, gemm_scattered, product, transposed_in_panels,
 };
-pub use lanes::{dot, lane_sum, pair_sum, square, total};
+pub use lanes::{dot, lane_sum, pair_sum, total};
 pub use math::Real;
 pub use reduce::{BLOCK, add_up, column_sums, sum_blocks};
 pub use shares::share_out;

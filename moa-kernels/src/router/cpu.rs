@@ -1,5 +1,5 @@
 use super::MAX_SCALE;
-use crate::cpu::{BLOCK, Real, dot, square, sum_blocks, vectorise, zeros};
+use crate::cpu::{BLOCK, Real, dot, lane_sum, sum_blocks, vectorise, zeros};
 use rayon::prelude::*;
 
 /// Shortest length that a vector is divided by.
@@ -30,6 +30,12 @@ fn unit_columns<T: Real>(sim: &[T], experts: usize) -> (Vec<T>, Vec<T>) {
     (units, lengths)
 }
 
+/// Length of a row. The compiler makes no vector code of its inner product with itself.
+#[inline(always)]
+fn norm<T: Real>(z: &[T]) -> T {
+    lane_sum(z, |v| v * v).root()
+}
+
 pub fn forward<T: Real>(z: &[T], sim: &[T], experts: usize, temperature: T) -> Vec<T> {
     let width = sim.len() / experts;
     let (units, _) = unit_columns(sim, experts);
@@ -38,7 +44,7 @@ pub fn forward<T: Real>(z: &[T], sim: &[T], experts: usize, temperature: T) -> V
     let rows = scores.par_chunks_mut(experts).zip(z.par_chunks(width));
     rows.with_min_len(BLOCK).for_each(|(scores, z)| {
         vectorise!({
-            let factor = scale / square(z).root().larger(T::from_f64(EPS));
+            let factor = scale / norm(z).larger(T::from_f64(EPS));
             for (score, unit) in scores.iter_mut().zip(units.chunks_exact(width)) {
                 *score = factor * dot(z, unit);
             }
@@ -71,7 +77,7 @@ pub fn backward<T: Real>(
                     *dz += scale * g * u;
                 }
             }
-            let len = square(z).root();
+            let len = norm(z);
             let inverse = T::one() / len.larger(eps);
             let along = if len > eps { dot(dz, z) * inverse * inverse } else { T::zero() };
             for (dz, &z) in dz.iter_mut().zip(z) {
@@ -85,7 +91,7 @@ pub fn backward<T: Real>(
         vectorise!({
             for t in rows {
                 let z = &z[t * width..(t + 1) * width];
-                let factor = scale / square(z).root().larger(eps);
+                let factor = scale / norm(z).larger(eps);
                 for e in 0..experts {
                     let g = grad[t * experts + e];
                     for (p, &z) in plane[e * width..(e + 1) * width].iter_mut().zip(z) {

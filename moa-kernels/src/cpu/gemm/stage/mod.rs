@@ -132,8 +132,8 @@ impl<'a> Stage<'a> {
             // those at both ends of its own though others do, too.
             let even = groups.is_multiple_of(threads) || threads.is_multiple_of(groups);
             let own = if shared { 0 } else { groups.div_ceil(threads) + usize::from(!even) };
-            // In thirds of a tile: copying a panel costs as much as some, copying rows less than
-            // one. Flipped, every unit of the same rows reads the weight once more.
+            // In thirds of a tile: copying a panel costs as much as some, beginning with other rows
+            // less than one. Flipped, every unit of the same rows reads the weight once more.
             let rows = if self.job.flipped { 3 } else { 1 };
             (tiles * groups).div_ceil(threads) * (3 * width + rows) + 3 * COPY * width * own
         };

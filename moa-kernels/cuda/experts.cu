@@ -39,13 +39,13 @@ __device__ inline void combine(T *to, const T *base, const T *rows, const uint32
   store<N>(to + i, sum);
 }
 
-// to[p] = scale * a[places[p]] . b[places[p]]: one warp to a pair.
+// to[p] = scale * a[places[p]] . b[p / k]: one warp to a pair.
 template <class T, int N>
 __device__ inline void dots(float *to, const T *a, const T *b, const uint32_t *places, int64_t pairs,
-                            int d, float scale) {
+                            int d, int k, float scale) {
   int64_t pair = warp_row();
   if (pair >= pairs) return;
-  a += int64_t(places[pair]) * d, b += int64_t(places[pair]) * d;
+  a += int64_t(places[pair]) * d, b += pair / k * d;
   float sum = 0;
   for (int i = threadIdx.x * N; i < d; i += 32 * N) {
     float v[N], w[N];
@@ -69,8 +69,9 @@ INSTANCES(gather, GATHER_ARGS, GATHER)
 INSTANCES(combine, COMBINE_ARGS, COMBINE)
 
 #define DOTS_ARGS(T)                                                                               \
-  (float *to, const T *a, const T *b, const uint32_t *places, int64_t pairs, int d, float scale)
-#define DOTS(T, N) dots<T, N>(to, a, b, places, pairs, d, scale)
+  (float *to, const T *a, const T *b, const uint32_t *places, int64_t pairs, int d, int k,         \
+   float scale)
+#define DOTS(T, N) dots<T, N>(to, a, b, places, pairs, d, k, scale)
 INSTANCES(dots, DOTS_ARGS, DOTS)
 
 // Which entries of deltas are kept: all, those that random bits say, or given bytes.

@@ -7,6 +7,7 @@
 // goes through the others tile by tile, the next one on its way while one is computed.
 #pragma once
 #include "tensor_cores.cuh"
+#include "tiles.cuh"
 
 constexpr int D = 64;
 // Row tiles of a warp: what it reads of the others serves all of them.
@@ -51,10 +52,6 @@ struct Head {
     return all + (int64_t(blockIdx.z) * heads + blockIdx.y) * queries;
   }
 };
-
-// The row, 0 or 8 further, and the column of element i of result j.
-__device__ inline int row_of(int i) { return threadIdx.x % 32 / 4 + i / 2 * 8; }
-__device__ inline int column_of(int j, int i) { return 8 * j + threadIdx.x % 4 * 2 + i % 2; }
 
 // The rows of a warp, from `row` on, as left operands of products over the 64 columns of a tile.
 // Behind the last row it is repeated.
@@ -172,29 +169,3 @@ __device__ inline void write(const Tokens<T> &to, const float (&sums)[M][D / 8][
 template <class T, int COUNT> struct Tiles {
   T first[2][COUNT * STRIDE], second[2][COUNT * STRIDE];
 };
-
-// Calls step(count, at) for tile after tile of `all` rows: `count` of them are in tile `at`. Two
-// are always on their way: fetch(row, at) starts one and ends a group of copies.
-template <int STEP, class Fetch, class Step>
-__device__ inline void each_tile(int all, bool busy, Fetch fetch, Step step) {
-  for (int row = 0, at = 0; row < all; row += STEP, at ^= 1) {
-    if (row + STEP < all) wait_groups<1>();
-    else wait_groups<0>();
-    __syncthreads();
-    if (busy && row + STEP <= all) step(STEP, at);
-    else if (busy) step(all - row, at);
-    __syncthreads();
-    if (row + 2 * STEP < all) fetch(row + 2 * STEP, at);
-  }
-}
-
-// Starts the first two tiles.
-template <int STEP, class Fetch> __device__ inline void first_tiles(int all, Fetch fetch) {
-  fetch(0, 0);
-  if (STEP < all) fetch(STEP, 1);
-}
-
-// The kernel NAME for both types of half precision.
-#define HALF(NAME, ARGS, CALL)                                                                     \
-  extern "C" __global__ void __launch_bounds__(THREADS) NAME##_f16 ARGS(__half) { CALL; }             \
-  extern "C" __global__ void __launch_bounds__(THREADS) NAME##_bf16 ARGS(__nv_bfloat16) { CALL; }

@@ -5,7 +5,7 @@
 #pragma once
 #include "common.cuh"
 
-// Elements between rows of a tile in shared memory: rows of 64 start in different banks.
+// Elements between rows of 64 of a tile in shared memory, which then start in different banks.
 constexpr int STRIDE = 72;
 
 // Left operand, 16 x 16.
@@ -17,6 +17,10 @@ struct Left {
 struct Right {
   uint32_t at[4];
 };
+
+// The row, 0 or 8 further, and the column of element i of result j.
+__device__ inline int row_of(int i) { return threadIdx.x % 32 / 4 + i / 2 * 8; }
+__device__ inline int column_of(int j, int i) { return 8 * j + threadIdx.x % 4 * 2 + i % 2; }
 
 // MOA_SHIM: tests that run kernels on the CPU have functions of their own for what follows.
 #ifdef MOA_SHIM
@@ -58,27 +62,39 @@ __device__ inline void transposed(uint32_t (&to)[4], const void *row) {
 #endif
 
 // Rows [row, row + 16) and columns [col, col + 16) of a tile as left operand.
-template <class T> __device__ inline Left left(const T *tile, int row, int col) {
+template <int S = STRIDE, class T>
+__device__ inline Left left(const T *tile, int row, int col) {
   Left a;
   int lane = threadIdx.x % 32;
-  matrices(a.at, tile + (row + lane % 16) * STRIDE + col + lane / 16 * 8);
+  matrices(a.at, tile + (row + lane % 16) * S + col + lane / 16 * 8);
+  return a;
+}
+
+// Of a tile whose rows are the steps: columns [row, row + 16) and steps [k, k + 16).
+template <int S, class T>
+__device__ inline Left left_of_steps(const T *tile, int row, int k) {
+  Left a;
+  int lane = threadIdx.x % 32;
+  transposed(a.at, tile + (k + lane / 16 * 8 + lane % 8) * S + row + lane / 8 % 2 * 8);
   return a;
 }
 
 // Of a tile whose rows are the columns of the right operand: columns [n, n + 16) of it and
 // steps [k, k + 16). Its products take (at[0], at[1]) and (at[2], at[3]).
-template <class T> __device__ inline Right right_of_rows(const T *tile, int n, int k) {
+template <int S = STRIDE, class T>
+__device__ inline Right right_of_rows(const T *tile, int n, int k) {
   Right b;
   int lane = threadIdx.x % 32;
-  matrices(b.at, tile + (n + lane / 16 * 8 + lane % 8) * STRIDE + k + lane / 8 % 2 * 8);
+  matrices(b.at, tile + (n + lane / 16 * 8 + lane % 8) * S + k + lane / 8 % 2 * 8);
   return b;
 }
 
 // Of a tile whose rows are the steps: steps [k, k + 16) and columns [n, n + 16).
-template <class T> __device__ inline Right right_of_steps(const T *tile, int k, int n) {
+template <int S = STRIDE, class T>
+__device__ inline Right right_of_steps(const T *tile, int k, int n) {
   Right b;
   int lane = threadIdx.x % 32;
-  transposed(b.at, tile + (k + lane % 16) * STRIDE + n + lane / 16 * 8);
+  transposed(b.at, tile + (k + lane % 16) * S + n + lane / 16 * 8);
   return b;
 }
 
@@ -103,25 +119,7 @@ template <class T> __device__ inline float dot2(uint32_t a, uint32_t b) {
   return to_float(x.at[0]) * to_float(y.at[0]) + to_float(x.at[1]) * to_float(y.at[1]);
 }
 
-#ifndef MOA_SHIM
-// Starts to copy 16 bytes to shared memory, or zeros if there is nothing to copy.
-__device__ inline void copy16(void *to, const void *from, bool there) {
-#if __CUDA_ARCH__ >= 800
-  uint32_t address = uint32_t(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from),
-               "r"(there ? 16 : 0));
-#endif
-}
-// Ends a group of copies.
-__device__ inline void end_group() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;");
-#endif
-}
-// Waits for all groups but the last `N`.
-template <int N> __device__ inline void wait_groups() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(N));
-#endif
-}
-#endif
+// The kernel NAME for both types of half precision.
+#define HALF(NAME, ARGS, CALL)                                                                     \
+  extern "C" __global__ void __launch_bounds__(THREADS) NAME##_f16 ARGS(__half) { CALL; }             \
+  extern "C" __global__ void __launch_bounds__(THREADS) NAME##_bf16 ARGS(__nv_bfloat16) { CALL; }

@@ -87,3 +87,19 @@ struct Counts {
   INSTANCE(NAME, _f32_wide, float, 4, ARGS, CALL)                                                  \
   INSTANCE(NAME, _f16_wide, half, 8, ARGS, CALL)                                                   \
   INSTANCE_BF16(NAME, _bf16_wide, bfloat, 8, ARGS, CALL)
+
+// The kernel NAME for all types, with what its group shares: a MEMORY<T>.
+#define TYPES(NAME, ARGS, MEMORY, CALL)                                                            \
+  SHARING(NAME##_f32, float, ARGS, MEMORY, CALL)                                                     \
+  SHARING(NAME##_f16, half, ARGS, MEMORY, CALL)                                                      \
+  SHARING_BF16(NAME##_bf16, bfloat, ARGS, MEMORY, CALL)
+#define SHARING(NAME, TYPE, ARGS, MEMORY, CALL)                                                      \
+  kernel void NAME(ARGS(TYPE), THREAD) {                                                           \
+    SHARED MEMORY<TYPE> memory;                                                                    \
+    CALL;                                                                                          \
+  }
+#ifdef __HAVE_BFLOAT__
+#define SHARING_BF16(...) SHARING(__VA_ARGS__)
+#else
+#define SHARING_BF16(...)
+#endif

@@ -37,13 +37,13 @@ inline void combine_rows(device T *to, const device T *base, const device T *row
   store<N>(to + i, sum);
 }
 
-// to[p] = scale * a[places[p]] . b[places[p]]: one SIMD group to a pair.
+// to[p] = scale * a[places[p]] . b[p / k]: one SIMD group to a pair.
 template <class T, int N>
 inline void row_dots(device float *to, const device T *a, const device T *b,
-                     const device uint *places, long pairs, int d, float scale, Thread here) {
+                     const device uint *places, long pairs, int d, int k, float scale, Thread here) {
   long pair = warp_row(here);
   if (pair >= pairs) return;
-  a += long(places[pair]) * d, b += long(places[pair]) * d;
+  a += long(places[pair]) * d, b += pair / k * d;
   float sum = 0;
   for (int i = int(here.lane) * N; i < d; i += 32 * N) {
     float v[N], w[N];
@@ -70,8 +70,8 @@ INSTANCES(combine, COMBINE_ARGS, COMBINE)
 
 #define DOTS_ARGS(T)                                                                               \
   device float *to, const device T *a, const device T *b, const device uint *places,               \
-      constant long &pairs, constant int &d, constant float &scale
-#define DOTS(T, N) row_dots<T, N>(to, a, b, places, pairs, d, scale, HERE)
+      constant long &pairs, constant int &d, constant int &k, constant float &scale
+#define DOTS(T, N) row_dots<T, N>(to, a, b, places, pairs, d, k, scale, HERE)
 INSTANCES(dots, DOTS_ARGS, DOTS)
 
 // Which entries of deltas are kept: all, those that random bits say, or given bytes.

@@ -122,19 +122,4 @@ inline void write_rows(device T *to, int stride, int from, int all,
   }
 }
 
-// The kernel NAME for all types.
-#define TYPES(NAME, ARGS, MEMORY, CALL)                                                            \
-  FLASH(NAME##_f32, float, ARGS, MEMORY, CALL)                                                     \
-  FLASH(NAME##_f16, half, ARGS, MEMORY, CALL)                                                      \
-  FLASH_BF16(NAME##_bf16, bfloat, ARGS, MEMORY, CALL)
-#define FLASH(NAME, TYPE, ARGS, MEMORY, CALL)                                                      \
-  kernel void NAME(ARGS(TYPE), THREAD) {                                                           \
-    SHARED MEMORY<TYPE> memory;                                                                    \
-    CALL;                                                                                          \
-  }
-#ifdef __HAVE_BFLOAT__
-#define FLASH_BF16(...) FLASH(__VA_ARGS__)
-#else
-#define FLASH_BF16(...)
-#endif
 #define HEAD constant int &n, constant int &queries, constant int &heads, constant float &scale

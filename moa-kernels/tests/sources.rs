@@ -5,7 +5,7 @@
 
 mod common;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use common::{kernels_run, normal, runs_sources, shim, tensor, values};
 use libtest_mimic::{Arguments, Trial};
 use moa_kernels::kronecker::{self, DropConnect, Shared, routed_kronecker};
@@ -15,10 +15,11 @@ use moa_kernels::routing::{Gating, Routing, router_noise};
 use moa_kernels::selfcheck;
 
 fn main() {
-    let tests: [(&str, fn()); 3] = [
+    let tests: [(&str, fn()); 4] = [
         ("all_operations", all_operations),
         ("many_tokens_of_many_experts", many_tokens_of_many_experts),
         ("random_numbers", random_numbers),
+        ("several_tiles_of_each_expert", several_tiles_of_each_expert),
     ];
     let cuda = |(name, test): (&str, fn())| {
         let run = move || {
@@ -127,4 +128,69 @@ fn random_numbers() {
         let wanted = kronecker::keep_mask(key, 9, e as u8, 0.25, width * out);
         assert_eq!(kept, wanted, "expert {e}");
     }
+}
+
+/// Experts of several tiles, of one that is not full and of none: values and gradients are those of
+/// the CPU's own operations in `f64`. Sides are and are not whole tiles, or steps of a product.
+fn several_tiles_of_each_expert() {
+    const TOLERANCES: [(DType, f64); 3] =
+        [(DType::F32, 1e-5), (DType::F16, 4e-3), (DType::BF16, 3e-2)];
+    for (t, a, b, tokens, top_k) in [(4, 12, 34, 420, 1), (4, 34, 2, 150, 2)] {
+        // Outside, nothing runs the kernels.
+        let all = move |dtype| values_and_gradients((t, a, b), tokens, top_k, dtype);
+        let wanted = std::thread::spawn(move || all(DType::F64)).join().unwrap();
+        for (dtype, tolerance) in TOLERANCES {
+            for (i, (got, wanted)) in all(dtype).iter().zip(&wanted).enumerate() {
+                let gap = worst(got, wanted);
+                assert!(gap < tolerance, "{i} in {dtype:?}, {top_k} of 4 experts: {gap:e}");
+            }
+        }
+    }
+}
+
+/// Of a layer with four Kronecker experts, one of which gets no tokens, and another most.
+fn values_and_gradients(
+    (t, a, b): (usize, usize, usize),
+    tokens: usize,
+    top_k: usize,
+    dtype: DType,
+) -> Vec<Vec<f64>> {
+    let (width, out, experts) = (t * a, t * b, 4);
+    // Numbers that every type has.
+    let make = |seed, shape: &[usize], scale: f64| {
+        let coarse = |v: &f64| (v * scale * 64.0).round() / 64.0;
+        let values: Vec<f64> =
+            normal(seed, shape.iter().product(), 1.0).iter().map(coarse).collect();
+        tensor(&values, shape, dtype)
+    };
+    let var = |seed, shape: &[usize], scale| Var::from_tensor(&make(seed, shape, scale)).unwrap();
+    let scores: Vec<f64> = (0..tokens)
+        .flat_map(|i| match i % 5 {
+            0 => [1.0, 0.5, -9.0, 0.25],
+            1 => [0.25, 0.5, -9.0, 1.0],
+            _ => [0.5, 1.0, -9.0, 0.25],
+        })
+        .collect();
+    let scores = Var::from_tensor(&tensor(&scores, &[tokens, experts], dtype)).unwrap();
+    let (x, w) = (var(1, &[tokens, width], 1.0), make(2, &[out, width], 0.2));
+    let shared = [var(3, &[t, t, 1], 0.7), var(4, &[t, 1, t], 0.7)];
+    let factors: Vec<_> =
+        (5..9).map(|seed| [var(seed, &[t, a, 2], 0.5), var(seed + 10, &[t, 2, b], 0.5)]).collect();
+    let routing = Routing::new(&scores, None, Gating { top_k, renormalise: false }).unwrap();
+    let own: Vec<_> = factors
+        .iter()
+        .map(|[left, right]| kronecker::Expert {
+            left: left.as_tensor().clone(),
+            right: right.as_tensor().clone(),
+        })
+        .collect();
+    let [left, right] = shared.clone().map(|v| v.as_tensor().clone());
+    let (shared_, off) = (Shared { left, right }, DropConnect::Off);
+    let y = routed_kronecker(&x, &w, None, &routing, &shared_, &own, None, 1.0, off).unwrap();
+    let c = make(30, &[tokens, out], 1.0);
+    let grads = (&y * &c).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut all = vec![values(&y)];
+    let vars = [x, scores].into_iter().chain(shared).chain(factors.into_iter().flatten());
+    all.extend(vars.map(|var| values(grads.get(&var).unwrap())));
+    all
 }

@@ -3,6 +3,7 @@
 
 mod delta;
 mod order;
+mod spans;
 
 use super::routing::score_grad;
 use super::{like, node, rows, sum_rows};
@@ -28,10 +29,11 @@ pub fn routed_kronecker(
     drop: DropConnect,
 ) -> Result<Tensor> {
     let deltas = Deltas::new(shared, experts, drop)?;
+    let (rows_of_x, (out, width)) = (rows(&x.detach().contiguous()?)?, base.weight.dims2()?);
     let layer = Layer {
-        x: rows(&x.detach().contiguous()?)?,
+        order: Order::new(routing, &rows_of_x, (width, out))?,
+        x: rows_of_x,
         weight: like(base.weight, x)?,
-        order: Order::new(routing)?,
         h: deltas.build(x.dtype())?,
         routing: routing.detached(),
         deltas,
@@ -44,7 +46,7 @@ pub fn routed_kronecker(
     let y = layer.forward(constant.as_ref())?;
     let mut shape = x.dims().to_vec();
     if let Some(last) = shape.last_mut() {
-        *last = base.weight.dim(0)?;
+        *last = out;
     }
     let mut args = vec![x, &routing.scores, &shared.left, &shared.right];
     args.extend(experts.iter().flat_map(|e| [&e.left, &e.right]));
@@ -100,18 +102,17 @@ impl Layer {
 
     /// `[tokens, out]`
     fn forward(&self, bias: Option<&Tensor>) -> Result<Tensor> {
-        let x = self.order.gather(&self.x, None)?;
-        let y = self.order.times(&x, &self.h)?;
+        let y = self.order.times(&self.order.rows(&self.x)?, &self.h)?;
         let base = self.x.matmul(&self.weight.t()?)?;
         self.order.combine(&base, &y, &self.weights()?, bias)
     }
 
     fn backward(&self, dy: &Tensor, wants_x: bool) -> Result<Grads> {
         let (order, weights) = (&self.order, self.weights()?);
-        let (x, d) = (order.gather(&self.x, None)?, order.gather(dy, None)?);
+        let d = order.rows(dy)?;
         let back = order.times(&d, &self.h.transpose(1, 2)?)?;
         // As (dy H^T) . x = dy . (x H), what goes back also gives the gradient of the gate.
-        let gates = order.dots(&back, &x, self.scale)?.to_dtype(weights.dtype())?;
+        let gates = order.dots(&back, &self.x, self.scale)?.to_dtype(weights.dtype())?;
         let dx = match wants_x {
             true => Some(order.combine(&dy.matmul(&self.weight)?, &back, &weights, None)?),
             false => None,

@@ -53,12 +53,13 @@ pub fn combine(
     Ok(to)
 }
 
-/// `scale` times the products of rows at the place of each pair, `[pairs]` `f32`.
-pub fn dots(a: &Tensor, b: &Tensor, places: &Tensor, scale: f64) -> Result<Tensor> {
+/// `scale` times the products of the rows of `a` at the place of each pair and the rows of `b`
+/// of its token, `[pairs]` `f32`.
+pub fn dots(a: &Tensor, b: &Tensor, places: &Tensor, top_k: usize, scale: f64) -> Result<Tensor> {
     let ((_, d), pairs) = (a.dims2()?, places.elem_count());
     let to = empty(pairs, DType::F32, a)?;
     let launch = Launch::of(a.device(), MODULE, "dots", a.dtype())?.tensor(&to)?;
     let launch = launch.tensor(&a.contiguous()?)?.tensor(&b.contiguous()?)?.tensor(places)?;
-    launch.long(pairs).int(d).float(scale).warps(pairs, d)?;
+    launch.long(pairs).int(d).int(top_k).float(scale).warps(pairs, d)?;
     Ok(to)
 }

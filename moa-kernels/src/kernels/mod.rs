@@ -14,6 +14,7 @@ pub mod experts;
 pub mod factors;
 pub mod flash;
 pub mod gemm;
+pub mod grouped;
 pub mod kronecker;
 pub(crate) mod launch;
 pub mod layer_norm;

@@ -10,7 +10,7 @@ macro_rules! files {
 const HEADERS: [(&str, &str); 4] = files!("common.h", "flash.h", "normal.h", "philox.h");
 
 /// All files.
-pub const FILES: [(&str, &str); 13] = files!(
+pub const FILES: [(&str, &str); 14] = files!(
     "adam.metal",
     "attention.metal",
     "balance.metal",
@@ -18,6 +18,7 @@ pub const FILES: [(&str, &str); 13] = files!(
     "experts.metal",
     "flash.metal",
     "flash_grad.metal",
+    "grouped.metal",
     "layer_norm.metal",
     "lora.metal",
     "order.metal",

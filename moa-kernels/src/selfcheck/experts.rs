@@ -9,8 +9,9 @@ use crate::routing::{Balance, Gating, Routing, Threshold, balance_loss};
 use candle_core::{DType, Result, Tensor};
 use std::sync::Arc;
 
-const IN: usize = 12;
-const OUT: usize = 18;
+/// Inputs and outputs: not what is moved 16 bytes at a time, and what is.
+const ODD: (usize, usize) = (12, 18);
+const EVEN: (usize, usize) = (24, 48);
 /// `t` of Kronecker experts.
 const T: usize = 3;
 
@@ -18,6 +19,7 @@ const T: usize = 3;
 #[derive(Clone)]
 struct Layer {
     name: &'static str,
+    sides: (usize, usize),
     tokens: usize,
     ranks: &'static [usize],
     kronecker: bool,
@@ -28,6 +30,7 @@ struct Layer {
 
 const PLAIN: Layer = Layer {
     name: "LoRA, ranks 1, 2, 4, 8, one expert empty",
+    sides: ODD,
     tokens: 33,
     ranks: &[1, 2, 4, 8],
     kronecker: false,
@@ -51,6 +54,14 @@ const LAYERS: &[Layer] = &[
         renormalise: true,
         ..PLAIN
     },
+    Layer {
+        name: "Kronecker, all experts at once, one empty",
+        sides: EVEN,
+        kronecker: true,
+        dropped: true,
+        ranks: &[1, 4, 2],
+        ..PLAIN
+    },
 ];
 
 /// Scores that lie far apart and give the last of several experts nothing.
@@ -70,8 +81,14 @@ impl Layer {
         Gating { top_k: self.top_k, renormalise: self.renormalise }
     }
 
+    /// Entries of the weight.
+    fn size(&self) -> usize {
+        self.sides.0 * self.sides.1
+    }
+
     fn args(&self) -> Vec<Arg> {
-        let mut args = vec![tokens(21, &[self.tokens, IN], 1.0)];
+        let (width, out) = self.sides;
+        let mut args = vec![tokens(21, &[self.tokens, width], 1.0)];
         args.push(forced(self.tokens, self.ranks.len()));
         if self.kronecker {
             args.push(trained(22, &[T, T, 1], 0.7));
@@ -80,30 +97,31 @@ impl Layer {
         for (e, &r) in self.ranks.iter().enumerate() {
             let seed = 30 + 2 * e as u64;
             if self.kronecker {
-                args.push(trained(seed, &[T, IN / T, r], 0.6));
-                args.push(trained(seed + 1, &[T, r, OUT / T], 0.6));
+                args.push(trained(seed, &[T, width / T, r], 0.6));
+                args.push(trained(seed + 1, &[T, r, out / T], 0.6));
             } else {
-                args.push(trained(seed, &[r, IN], 0.4));
-                args.push(trained(seed + 1, &[OUT, r], 0.6));
+                args.push(trained(seed, &[r, width], 0.4));
+                args.push(trained(seed + 1, &[out, r], 0.6));
             }
         }
-        args.push(trained(24, &[OUT], 0.3));
+        args.push(trained(24, &[out], 0.3));
         args
     }
 
-    fn weight() -> Vec<f64> {
+    fn weight(&self) -> Vec<f64> {
         // Numbers that every type has.
-        normal(25, OUT * IN, 0.3).iter().map(|v| (v * 64.0).round() / 64.0).collect()
+        normal(25, self.size(), 0.3).iter().map(|v| (v * 64.0).round() / 64.0).collect()
     }
 
     fn keep(&self) -> Vec<u8> {
-        let coins = normal(26, self.ranks.len() * IN * OUT, 1.0);
+        let coins = normal(26, self.ranks.len() * self.size(), 1.0);
         coins.iter().map(|&z| u8::from(z > 0.0)).collect()
     }
 
     fn run(&self, t: &[Tensor]) -> Result<Tensor> {
         let routing = Routing::new(&t[1], None, self.gating())?;
-        let weight = tensor(&Self::weight(), &[OUT, IN], t[0].dtype(), t[0].device())?;
+        let (width, out) = self.sides;
+        let weight = tensor(&self.weight(), &[out, width], t[0].dtype(), t[0].device())?;
         let (rest, bias) = (&t[2..t.len() - 1], t.last());
         if !self.kronecker {
             let pair = |p: &[Tensor]| lora::Expert { down: p[0].clone(), up: p[1].clone() };
@@ -121,7 +139,7 @@ impl Layer {
     }
 
     fn plain(&self, v: &[Vec<f64>]) -> Vec<f64> {
-        let (rest, size) = (&v[2..v.len() - 1], IN * OUT);
+        let (rest, size) = (&v[2..v.len() - 1], self.size());
         let lora = |p: &[Vec<f64>]| Adapter::Lora { down: p[0].clone(), up: p[1].clone() };
         let experts = if self.kronecker {
             let factors = rest[2..].chunks(2).enumerate();
@@ -141,7 +159,7 @@ impl Layer {
             rest.chunks(2).map(lora).collect()
         };
         let layer = reference::Layer {
-            weight: Self::weight(),
+            weight: self.weight(),
             bias: v[v.len() - 1].clone(),
             router: Router::Given { scores: v[1].clone() },
             experts,
@@ -152,7 +170,7 @@ impl Layer {
             aux_weight: 0.0,
             max_threshold: false,
         };
-        layer.forward(&v[0], IN, &[]).y
+        layer.forward(&v[0], self.sides.0, &[]).y
     }
 }
 
@@ -177,7 +195,7 @@ fn at_once() -> Case {
     let last = args.pop();
     let noise = args.remove(1).values;
     let router = [
-        trained(43, &[p, IN], 0.4),
+        trained(43, &[p, ODD.0], 0.4),
         trained(44, &[p], 0.2),
         trained(45, &[p, experts], 0.5),
         Arg { values: vec![-2.0], ..trained(46, &[1], 1.0) },
@@ -199,7 +217,7 @@ fn at_once() -> Case {
                 temperature: t[4].clone(),
             };
             let (x, device) = (&t[0], t[0].device());
-            let weight = tensor(&Layer::weight(), &[OUT, IN], x.dtype(), device)?;
+            let weight = tensor(&own.weight(), &[ODD.1, ODD.0], x.dtype(), device)?;
             let precise = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
             let noise = tensor(&given, &[own.tokens, experts], precise, device)?;
             let choice = Choice { gating: own.gating(), noise: Noise::Given(noise), indices: None };
@@ -215,13 +233,13 @@ fn at_once() -> Case {
             };
             let lora = |p: &[Vec<f64>]| Adapter::Lora { down: p[0].clone(), up: p[1].clone() };
             let plain = reference::Layer {
-                weight: Layer::weight(),
+                weight: layer.weight(),
                 bias: v[5].clone(),
                 experts: v[first..].chunks(2).map(lora).collect(),
                 scale: 1.5,
                 ..choosing(router, experts, layer.top_k)
             };
-            plain.forward(&v[0], IN, &noise).y
+            plain.forward(&v[0], ODD.0, &noise).y
         }),
     }
 }

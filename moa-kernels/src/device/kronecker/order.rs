@@ -1,6 +1,8 @@
 //! Tokens in the order of their experts.
 
 use super::super::{like, wide};
+use super::spans::Spans;
+use crate::kernels::{self, grouped};
 use crate::routing::Routing;
 use candle_core::{Result, Tensor};
 
@@ -12,20 +14,38 @@ pub struct Order {
     tokens: Tensor,
     /// The place of each pair, `[pairs]`.
     places: Tensor,
-    /// First place of each expert, and the number of pairs.
-    firsts: Vec<usize>,
+    firsts: Firsts,
     top_k: usize,
 }
 
+/// First place of each expert, and the number of pairs.
+enum Firsts {
+    /// Known to the host, which had to wait for it.
+    Here(Vec<usize>),
+    /// On the device alone, for kernels that compute all experts at once.
+    There(Tensor),
+}
+
+/// True if cuBLAS is to compute expert by expert although kernels take all at once.
+fn apart() -> bool {
+    std::env::var_os("MOA_GROUPED").is_some_and(|v| v == "0")
+}
+
 impl Order {
-    pub fn new(routing: &Routing) -> Result<Self> {
+    /// For experts whose matrices have such sides and tokens with rows of the type of `x`.
+    pub fn new(routing: &Routing, x: &Tensor, sides: (usize, usize)) -> Result<Self> {
         let (experts, top_k) = (routing.experts(), routing.gating.top_k);
         let device = routing.indices.device();
-        // The sizes of the products must be known here, so the device is waited for.
-        if crate::kernels::serves(device) && experts <= crate::kernels::experts::MOST {
+        if kernels::serves(device) && experts <= kernels::experts::MOST {
             let [pairs, tokens, places, firsts] =
-                crate::kernels::experts::order(&routing.indices, experts)?;
-            let firsts = firsts.to_vec1::<u32>()?.into_iter().map(|n| n as usize).collect();
+                kernels::experts::order(&routing.indices, experts)?;
+            let firsts = match grouped::takes(x, sides, pairs.elem_count(), experts)? && !apart() {
+                true => Firsts::There(firsts),
+                false => {
+                    let firsts = firsts.to_vec1::<u32>()?;
+                    Firsts::Here(firsts.into_iter().map(|n| n as usize).collect())
+                }
+            };
             return Ok(Self { pairs, tokens, places, firsts, top_k });
         }
         let chosen = routing.indices.flatten_all()?.to_vec1::<u32>()?;
@@ -45,18 +65,14 @@ impl Order {
         }
         let tokens: Vec<u32> = pairs.iter().map(|&pair| pair / top_k as u32).collect();
         let up = |values: Vec<u32>| Tensor::from_vec(values, chosen.len(), device);
-        Ok(Self { pairs: up(pairs)?, tokens: up(tokens)?, places: up(places)?, firsts, top_k })
-    }
-
-    /// Every expert with its first place and the number of its pairs.
-    fn spans(&self) -> impl Iterator<Item = (usize, usize, usize)> {
-        self.firsts.windows(2).enumerate().map(|(e, pair)| (e, pair[0], pair[1] - pair[0]))
+        let (pairs, tokens, places) = (up(pairs)?, up(tokens)?, up(places)?);
+        Ok(Self { pairs, tokens, places, firsts: Firsts::Here(firsts), top_k })
     }
 
     /// Rows of tokens in order, each times its weight.
     pub fn gather(&self, rows: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
-        if crate::kernels::runs(rows) {
-            return crate::kernels::experts::gather(rows, &self.tokens, weights);
+        if kernels::runs(rows) {
+            return kernels::experts::gather(rows, &self.tokens, weights);
         }
         let rows = rows.index_select(&self.tokens, 0)?;
         match weights {
@@ -65,47 +81,42 @@ impl Order {
         }
     }
 
-    /// Ordered rows `[pairs, in]`, each times the matrix of its expert, `[experts, in, out]`.
+    /// Rows of tokens as [`Self::times`] and [`Self::outer`] take them: kernels find them where
+    /// they are.
+    pub fn rows(&self, rows: &Tensor) -> Result<Tensor> {
+        match self.firsts {
+            Firsts::Here(_) => self.gather(rows, None),
+            Firsts::There(_) => Ok(rows.clone()),
+        }
+    }
+
+    /// [`Self::rows`], each times the matrix of its expert, `[experts, in, out]`, in order.
     pub fn times(&self, rows: &Tensor, matrices: &Tensor) -> Result<Tensor> {
-        if crate::kernels::run_of_cuda(rows) {
-            let to = crate::kernels::gemm::room((rows.dim(0)?, matrices.dim(2)?), rows)?;
-            for (e, first, n) in self.spans() {
-                let (part, rows) = (to.narrow(0, first, n)?, rows.narrow(0, first, n)?);
-                crate::kernels::gemm::fill(&part, &rows, &matrices.narrow(0, e, 1)?.squeeze(0)?)?;
+        match &self.firsts {
+            Firsts::Here(firsts) => Spans(firsts).times(rows, matrices),
+            Firsts::There(firsts) => {
+                grouped::Order { tokens: &self.tokens, firsts }.times(rows, matrices)
             }
-            return Ok(to);
         }
-        let one = |(e, first, n)| rows.narrow(0, first, n)?.matmul(&matrices.get(e)?);
-        let parts = self.spans().filter(|(_, _, n)| *n > 0).map(one);
-        Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// For each expert, `a^T b` over its ordered rows, `[experts, in, out]`.
+    /// For each expert, `a^T b` over its rows, `[experts, in, out]`: those of `a` in order, and
+    /// [`Self::rows`].
     pub fn outer(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let (width, out) = (a.dim(1)?, b.dim(1)?);
-        if crate::kernels::run_of_cuda(a) && self.spans().all(|(_, _, n)| n > 0) {
-            let to = crate::kernels::gemm::room((self.firsts.len() - 1, width, out), a)?;
-            for (e, first, n) in self.spans() {
-                let (a, b) = (a.narrow(0, first, n)?, b.narrow(0, first, n)?);
-                crate::kernels::gemm::fill(&to.narrow(0, e, 1)?.squeeze(0)?, &a.t()?, &b)?;
-            }
-            return Ok(to);
+        match &self.firsts {
+            Firsts::Here(firsts) => Spans(firsts).outer(a, b),
+            Firsts::There(firsts) => grouped::Order { tokens: &self.tokens, firsts }.outer(a, b),
         }
-        let one = |(_, first, n)| match n {
-            0 => Tensor::zeros((width, out), a.dtype(), a.device()),
-            _ => a.narrow(0, first, n)?.t()?.matmul(&b.narrow(0, first, n)?),
-        };
-        Tensor::stack(&self.spans().map(one).collect::<Result<Vec<_>>>()?, 0)
     }
 
-    /// `scale` times the products of two ordered rows each, `[tokens, top_k]`.
+    /// `scale` times the products of ordered rows and those of their tokens, `[tokens, top_k]`.
     pub fn dots(&self, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
-        if crate::kernels::runs(a) {
-            let dots = crate::kernels::experts::dots(a, b, &self.places, scale)?;
+        if kernels::runs(a) {
+            let dots = kernels::experts::dots(a, b, &self.places, self.top_k, scale)?;
             return dots.reshape(((), self.top_k));
         }
-        let dots = ((wide(a)? * wide(b)?)?.sum_keepdim(1)? * scale)?;
-        dots.index_select(&self.places, 0)?.reshape(((), self.top_k))
+        let a = a.index_select(&self.places, 0)?.reshape(((), self.top_k, a.dim(1)?))?;
+        wide(&a)?.broadcast_mul(&wide(b)?.unsqueeze(1)?)?.sum(2)? * scale
     }
 
     /// `base` plus the sum over each token's pairs of weighted, ordered rows, plus a bias.
@@ -117,9 +128,9 @@ impl Order {
         bias: Option<&Tensor>,
     ) -> Result<Tensor> {
         let bias = bias.map(|b| like(b, base)).transpose()?;
-        if crate::kernels::runs(base) {
+        if kernels::runs(base) {
             let (places, k) = (&self.places, self.top_k);
-            return crate::kernels::experts::combine(base, rows, places, weights, bias.as_ref(), k);
+            return kernels::experts::combine(base, rows, places, weights, bias.as_ref(), k);
         }
         let rows = rows.broadcast_mul(&like(weights, rows)?.unsqueeze(1)?)?;
         let rows = rows.index_select(&self.places, 0)?;

@@ -2,24 +2,27 @@
 #include "common.cuh"
 #include "philox.cuh"
 
-// Row `place` of the result is row `tokens[place]`, times weights[place] if there are any.
+// Row `place` of the result is that of the token of its pair, which has the number token k + choice;
+// times its scaled gate, if there are any.
 template <class T, int N>
-__device__ inline void gather(T *to, const T *from, const uint32_t *tokens, const float *weights,
-                              int64_t pairs, int d) {
+__device__ inline void gather(T *to, const T *from, const uint32_t *pairs, const float *gates,
+                              int64_t count, int d, int k, float scale) {
   int64_t i = first_element<N>();
-  if (i >= pairs * d) return;
-  int64_t place = i / d;
-  float v[N], w = weights ? weights[place] : 1.0f;
-  load<N>(from + tokens[place] * int64_t(d) + i % d, v);
+  if (i >= count * d) return;
+  uint32_t pair = pairs[i / d];
+  float v[N], w = gates ? gates[pair] * scale : 1.0f;
+  load<N>(from + pair / k * int64_t(d) + i % d, v);
 #pragma unroll
   for (int j = 0; j < N; j++) v[j] *= w;
   store<N>(to + i, v);
 }
 
-// Row t of the result is that of `base` plus the weighted rows at the places of its pairs.
+// Row t of the result is that of `base` plus the rows at the places of its pairs, each times its
+// scaled gate.
 template <class T, int N>
 __device__ inline void combine(T *to, const T *base, const T *rows, const uint32_t *places,
-                               const float *weights, const T *bias, int64_t tokens, int d, int k) {
+                               const float *gates, const T *bias, int64_t tokens, int d, int k,
+                               float scale) {
   int64_t i = first_element<N>();
   if (i >= tokens * d) return;
   int64_t t = i / d;
@@ -30,9 +33,9 @@ __device__ inline void combine(T *to, const T *base, const T *rows, const uint32
 #pragma unroll
   for (int j = 0; j < N; j++) sum[j] += b[j];
   for (int choice = 0; choice < k; choice++) {
-    int64_t place = places[t * k + choice];
-    float w = weights[place];
-    load<N>(rows + place * d + c, v);
+    int64_t pair = t * k + choice;
+    float w = gates[pair] * scale;
+    load<N>(rows + places[pair] * int64_t(d) + c, v);
 #pragma unroll
     for (int j = 0; j < N; j++) sum[j] += w * v[j];
   }
@@ -58,14 +61,15 @@ __device__ inline void dots(float *to, const T *a, const T *b, const uint32_t *p
 }
 
 #define GATHER_ARGS(T)                                                                             \
-  (T *to, const T *from, const uint32_t *tokens, const float *weights, int64_t pairs, int d)
-#define GATHER(T, N) gather<T, N>(to, from, tokens, weights, pairs, d)
+  (T *to, const T *from, const uint32_t *pairs, const float *gates, int64_t count, int d, int k,   \
+   float scale)
+#define GATHER(T, N) gather<T, N>(to, from, pairs, gates, count, d, k, scale)
 INSTANCES(gather, GATHER_ARGS, GATHER)
 
 #define COMBINE_ARGS(T)                                                                            \
-  (T *to, const T *base, const T *rows, const uint32_t *places, const float *weights,              \
-   const T *bias, int64_t tokens, int d, int k)
-#define COMBINE(T, N) combine<T, N>(to, base, rows, places, weights, bias, tokens, d, k)
+  (T *to, const T *base, const T *rows, const uint32_t *places, const float *gates, const T *bias, \
+   int64_t tokens, int d, int k, float scale)
+#define COMBINE(T, N) combine<T, N>(to, base, rows, places, gates, bias, tokens, d, k, scale)
 INSTANCES(combine, COMBINE_ARGS, COMBINE)
 
 #define DOTS_ARGS(T)                                                                               \

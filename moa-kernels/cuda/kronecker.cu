@@ -1,4 +1,4 @@
-// What is small of a Kronecker layer: products of its factors, and weights of pairs.
+// What is small of a Kronecker layer: products of its factors, and their gradients.
 #include "common.cuh"
 
 constexpr int WARPS = 8; // of a block
@@ -103,11 +103,4 @@ extern "C" __global__ void kronecker_factor_grads(float *ds, float *dv, Table<fl
   }
   int64_t i = (int64_t(blockIdx.x) - warps) * blockDim.x + threadIdx.x;
   over_rows(dv, drights, douter, dinner, f, n, i);
-}
-
-// Scaled gates of the pairs at each place.
-extern "C" __global__ void kronecker_weights(float *to, const float *gates, const uint32_t *pairs,
-                                             int64_t count, float scale) {
-  int64_t place = first_element<1>();
-  if (place < count) to[place] = gates[pairs[place]] * scale;
 }

@@ -2,24 +2,28 @@
 #include "common.h"
 #include "philox.h"
 
-// Row `place` of the result is row `tokens[place]`, times weights[place] if there are any.
+// Row `place` of the result is that of the token of its pair, which has the number token k + choice;
+// times its scaled gate, if there are any.
 template <class T, int N>
-inline void gather_rows(device T *to, const device T *from, const device uint *tokens,
-                        const device float *weights, long pairs, int d, Thread here) {
+inline void gather_rows(device T *to, const device T *from, const device uint *pairs,
+                        const device float *gates, long count, int d, int k, float scale,
+                        Thread here) {
   long i = first_element<N>(here);
-  if (i >= pairs * d) return;
-  long place = i / d;
-  float v[N], w = weights ? weights[place] : 1.0f;
-  load<N>(from + tokens[place] * long(d) + i % d, v);
+  if (i >= count * d) return;
+  uint pair = pairs[i / d];
+  float v[N], w = gates ? gates[pair] * scale : 1.0f;
+  load<N>(from + pair / k * long(d) + i % d, v);
   for (int j = 0; j < N; j++) v[j] *= w;
   store<N>(to + i, v);
 }
 
-// Row t of the result is that of `base` plus the weighted rows at the places of its pairs.
+// Row t of the result is that of `base` plus the rows at the places of its pairs, each times its
+// scaled gate.
 template <class T, int N>
 inline void combine_rows(device T *to, const device T *base, const device T *rows,
-                         const device uint *places, const device float *weights,
-                         const device T *bias, long tokens, int d, int k, Thread here) {
+                         const device uint *places, const device float *gates,
+                         const device T *bias, long tokens, int d, int k, float scale,
+                         Thread here) {
   long i = first_element<N>(here);
   if (i >= tokens * d) return;
   long t = i / d;
@@ -29,9 +33,9 @@ inline void combine_rows(device T *to, const device T *base, const device T *row
   if (bias) load<N>(bias + c, b);
   for (int j = 0; j < N; j++) sum[j] += b[j];
   for (int choice = 0; choice < k; choice++) {
-    long place = places[t * k + choice];
-    float w = weights[place];
-    load<N>(rows + place * d + c, v);
+    long pair = t * k + choice;
+    float w = gates[pair] * scale;
+    load<N>(rows + places[pair] * long(d) + c, v);
     for (int j = 0; j < N; j++) sum[j] += w * v[j];
   }
   store<N>(to + i, sum);
@@ -55,17 +59,18 @@ inline void row_dots(device float *to, const device T *a, const device T *b,
 }
 
 #define GATHER_ARGS(T)                                                                             \
-  device T *to, const device T *from, const device uint *tokens, const device float *weights,      \
-      constant long &pairs, constant int &d, GIVEN
-#define GATHER(T, N) gather_rows<T, N>(to, from, tokens, OPTIONAL(weights, 3), pairs, d, HERE)
+  device T *to, const device T *from, const device uint *pairs, const device float *gates,         \
+      constant long &count, constant int &d, constant int &k, constant float &scale, GIVEN
+#define GATHER(T, N)                                                                               \
+  gather_rows<T, N>(to, from, pairs, OPTIONAL(gates, 3), count, d, k, scale, HERE)
 INSTANCES(gather, GATHER_ARGS, GATHER)
 
 #define COMBINE_ARGS(T)                                                                            \
   device T *to, const device T *base, const device T *rows, const device uint *places,             \
-      const device float *weights, const device T *bias, constant long &tokens, constant int &d,   \
-      constant int &k, GIVEN
+      const device float *gates, const device T *bias, constant long &tokens, constant int &d,     \
+      constant int &k, constant float &scale, GIVEN
 #define COMBINE(T, N)                                                                              \
-  combine_rows<T, N>(to, base, rows, places, weights, OPTIONAL(bias, 5), tokens, d, k, HERE)
+  combine_rows<T, N>(to, base, rows, places, gates, OPTIONAL(bias, 5), tokens, d, k, scale, HERE)
 INSTANCES(combine, COMBINE_ARGS, COMBINE)
 
 #define DOTS_ARGS(T)                                                                               \

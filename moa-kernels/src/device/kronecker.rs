@@ -91,34 +91,29 @@ struct Grads {
 }
 
 impl Layer {
-    /// Scaled gates in the order of experts, `[pairs]`.
-    fn weights(&self) -> Result<Tensor> {
-        let (gates, pairs) = (self.routing.gates.flatten_all()?, &self.order.pairs);
-        if crate::kernels::factors::take(&gates) {
-            return crate::kernels::factors::weights(&gates, pairs, self.scale);
-        }
-        gates.index_select(pairs, 0)? * self.scale
+    fn gates(&self) -> (&Tensor, f64) {
+        (&self.routing.gates, self.scale)
     }
 
     /// `[tokens, out]`
     fn forward(&self, bias: Option<&Tensor>) -> Result<Tensor> {
         let y = self.order.times(&self.order.rows(&self.x)?, &self.h)?;
         let base = self.x.matmul(&self.weight.t()?)?;
-        self.order.combine(&base, &y, &self.weights()?, bias)
+        self.order.combine(&base, &y, self.gates(), bias)
     }
 
     fn backward(&self, dy: &Tensor, wants_x: bool) -> Result<Grads> {
-        let (order, weights) = (&self.order, self.weights()?);
+        let (order, gates) = (&self.order, self.gates());
         let d = order.rows(dy)?;
         let back = order.times(&d, &self.h.transpose(1, 2)?)?;
         // As (dy H^T) . x = dy . (x H), what goes back also gives the gradient of the gate.
-        let gates = order.dots(&back, &self.x, self.scale)?.to_dtype(weights.dtype())?;
+        let dgates = order.dots(&back, &self.x, self.scale)?.to_dtype(gates.0.dtype())?;
         let dx = match wants_x {
-            true => Some(order.combine(&dy.matmul(&self.weight)?, &back, &weights, None)?),
+            true => Some(order.combine(&dy.matmul(&self.weight)?, &back, gates, None)?),
             false => None,
         };
-        let x = order.gather(&self.x, Some(&weights))?;
+        let x = order.gather(&self.x, Some(gates))?;
         let factors = self.deltas.grads(&order.outer(&x, &d)?)?;
-        Ok(Grads { x: dx, gates, factors })
+        Ok(Grads { x: dx, gates: dgates, factors })
     }
 }

@@ -24,33 +24,48 @@ pub fn order(indices: &Tensor, experts: usize) -> Result<[Tensor; 4]> {
     Ok(all)
 }
 
-/// Rows of `from` by the number of their token, each times its `f32` weight.
-pub fn gather(from: &Tensor, tokens: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
-    let ((_, d), pairs, from) = (from.dims2()?, tokens.elem_count(), from.contiguous()?);
-    let to = empty((pairs, d), from.dtype(), &from)?;
+/// Gates `[tokens, top_k]` and what all of them are multiplied by.
+pub type Scaled<'a> = (&'a Tensor, f64);
+
+/// The row of `from` of the token of each pair, `top_k` to a token, times its scaled gate.
+pub fn gather(
+    from: &Tensor,
+    pairs: &Tensor,
+    top_k: usize,
+    gates: Option<Scaled<'_>>,
+) -> Result<Tensor> {
+    let ((_, d), count, from) = (from.dims2()?, pairs.elem_count(), from.contiguous()?);
+    let scale = gates.map_or(1.0, |(_, scale)| scale);
+    let gates = gates.map(|(gates, _)| single(gates)).transpose()?;
+    let to = empty((count, d), from.dtype(), &from)?;
     let launch = Launch::of(from.device(), MODULE, "gather", from.dtype())?;
-    let launch = launch.tensor(&to)?.tensor(&from)?.tensor(tokens)?.optional(weights)?;
-    launch.long(pairs).int(d).elements(pairs * d, d)?;
+    let launch = launch.tensor(&to)?.tensor(&from)?.tensor(pairs)?.optional(gates.as_ref())?;
+    let launch = launch.long(count).int(d).int(top_k).float(scale);
+    launch.elements(count * d, d)?;
     Ok(to)
 }
 
-/// `base` plus, for each token, the weighted rows at the places of its `top_k` pairs, plus
-/// a bias.
+/// `base` plus, for each token, the rows at the places of its pairs, each times its scaled gate,
+/// plus a bias.
 pub fn combine(
     base: &Tensor,
     rows: &Tensor,
     places: &Tensor,
-    weights: &Tensor,
+    (gates, scale): Scaled<'_>,
     bias: Option<&Tensor>,
-    top_k: usize,
 ) -> Result<Tensor> {
-    let ((tokens, d), base) = (base.dims2()?, base.contiguous()?);
+    let ((tokens, d), base, top_k) = (base.dims2()?, base.contiguous()?, gates.dim(1)?);
     let to = empty((tokens, d), base.dtype(), &base)?;
     let launch = Launch::of(base.device(), MODULE, "combine", base.dtype())?;
     let launch = launch.tensor(&to)?.tensor(&base)?.tensor(&rows.contiguous()?)?;
-    let launch = launch.tensor(places)?.tensor(weights)?.optional(bias)?;
-    launch.long(tokens).int(d).int(top_k).elements(tokens * d, d)?;
+    let launch = launch.tensor(places)?.tensor(&single(gates)?)?.optional(bias)?;
+    launch.long(tokens).int(d).int(top_k).float(scale).elements(tokens * d, d)?;
     Ok(to)
+}
+
+/// As kernels take gates.
+fn single(gates: &Tensor) -> Result<Tensor> {
+    gates.to_dtype(DType::F32)?.contiguous()
 }
 
 /// `scale` times the products of the rows of `a` at the place of each pair and the rows of `b`

@@ -66,16 +66,6 @@ impl Factors<'_> {
 }
 
 /// True if the kernels take `t`.
-pub fn take(t: &Tensor) -> bool {
+fn take(t: &Tensor) -> bool {
     super::run_of_cuda(t) && t.dtype() == DType::F32
-}
-
-/// `scale` times the gate of the pair at each place.
-pub fn weights(gates: &Tensor, pairs: &Tensor, scale: f64) -> Result<Tensor> {
-    let count = pairs.elem_count();
-    let to = empty(count, DType::F32, gates)?;
-    let launch = Launch::plain(gates.device(), MODULE, "kronecker_weights")?.tensor(&to)?;
-    let launch = launch.tensor(&gates.contiguous()?)?.tensor(pairs)?.long(count);
-    launch.float(scale).threads(count, 1)?;
-    Ok(to)
 }

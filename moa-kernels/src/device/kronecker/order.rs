@@ -2,6 +2,7 @@
 
 use super::super::{like, wide};
 use super::spans::Spans;
+use crate::kernels::experts::Scaled;
 use crate::kernels::{self, grouped};
 use crate::routing::Routing;
 use candle_core::{Result, Tensor};
@@ -9,7 +10,7 @@ use candle_core::{Result, Tensor};
 /// Every (token, choice) pair, ordered by expert and then by token.
 pub struct Order {
     /// The pair at each place, `token * top_k + choice`, `[pairs]`.
-    pub pairs: Tensor,
+    pairs: Tensor,
     /// The token at each place, `[pairs]`.
     tokens: Tensor,
     /// The place of each pair, `[pairs]`.
@@ -69,16 +70,21 @@ impl Order {
         Ok(Self { pairs, tokens, places, firsts: Firsts::Here(firsts), top_k })
     }
 
-    /// Rows of tokens in order, each times its weight.
-    pub fn gather(&self, rows: &Tensor, weights: Option<&Tensor>) -> Result<Tensor> {
+    /// Rows of tokens in order, each times its scaled gate.
+    pub fn gather(&self, rows: &Tensor, gates: Option<Scaled<'_>>) -> Result<Tensor> {
         if kernels::runs(rows) {
-            return kernels::experts::gather(rows, &self.tokens, weights);
+            return kernels::experts::gather(rows, &self.pairs, self.top_k, gates);
         }
         let rows = rows.index_select(&self.tokens, 0)?;
-        match weights {
-            Some(weights) => rows.broadcast_mul(&like(weights, &rows)?.unsqueeze(1)?),
+        match gates {
+            Some(gates) => rows.broadcast_mul(&like(&self.weights(gates)?, &rows)?.unsqueeze(1)?),
             None => Ok(rows),
         }
+    }
+
+    /// Scaled gates in order, `[pairs]`.
+    fn weights(&self, (gates, scale): Scaled<'_>) -> Result<Tensor> {
+        gates.flatten_all()?.index_select(&self.pairs, 0)? * scale
     }
 
     /// Rows of tokens as [`Self::times`] and [`Self::outer`] take them: kernels find them where
@@ -119,20 +125,19 @@ impl Order {
         wide(&a)?.broadcast_mul(&wide(b)?.unsqueeze(1)?)?.sum(2)? * scale
     }
 
-    /// `base` plus the sum over each token's pairs of weighted, ordered rows, plus a bias.
+    /// `base` plus the sum over each token's pairs of ordered rows times scaled gates, plus a bias.
     pub fn combine(
         &self,
         base: &Tensor,
         rows: &Tensor,
-        weights: &Tensor,
+        gates: Scaled<'_>,
         bias: Option<&Tensor>,
     ) -> Result<Tensor> {
         let bias = bias.map(|b| like(b, base)).transpose()?;
         if kernels::runs(base) {
-            let (places, k) = (&self.places, self.top_k);
-            return kernels::experts::combine(base, rows, places, weights, bias.as_ref(), k);
+            return kernels::experts::combine(base, rows, &self.places, gates, bias.as_ref());
         }
-        let rows = rows.broadcast_mul(&like(weights, rows)?.unsqueeze(1)?)?;
+        let rows = rows.broadcast_mul(&like(&self.weights(gates)?, rows)?.unsqueeze(1)?)?;
         let rows = rows.index_select(&self.places, 0)?;
         let rows = rows.reshape(((), self.top_k, rows.dim(1)?))?.sum(1)?;
         let sum = (base + rows)?;

@@ -1,15 +1,14 @@
 // Products by expert in half precision, on tensor cores: see grouped.cuh.
+#include "grouped.cuh"
 #include "tensor_cores.cuh"
 #include "tiles.cuh"
 
 constexpr int STEP = 32; // steps of the product from one wait for a tile to the next
-constexpr int SIDE = 128; // rows of a tile, and columns
 // A warp has so many rows and columns of a block's result, in tiles of 16 x 8.
 constexpr int M = 4, N = 4, ROWS = 16 * M, COLUMNS = 8 * N;
 
-// Rows whose elements are steps: of a matrix, or of its tokens.
 template <class T> struct Along {
-  static constexpr int STRIDE = STEP + 8, SIZE = SIDE * STRIDE;
+  static constexpr int STRIDE = STEP + 8, SIZE = TILE * STRIDE;
   const T *row[2]; // of this thread; behind the last it is repeated
   int steps, count;
 
@@ -37,9 +36,8 @@ template <class T> struct Along {
   }
 };
 
-// Steps whose elements are rows or columns of the result: rows of a matrix, or of its tokens.
 template <class T> struct Across {
-  static constexpr int STRIDE = SIDE + 8, SIZE = STEP * STRIDE;
+  static constexpr int STRIDE = TILE + 8, SIZE = STEP * STRIDE;
   const T *from;
   const uint32_t *tokens;
   int stride, steps;
@@ -77,12 +75,6 @@ template <class T> struct Across {
   __device__ static Right right(const T *tile, int col, int k) {
     return right_of_steps<STRIDE>(tile, k, col);
   }
-};
-
-// Where a block writes its tile: so many rows and columns of it are there.
-template <class T> struct Result {
-  T *at;
-  int stride, rows, columns;
 };
 
 // result = a b, over `steps`
@@ -127,8 +119,6 @@ __device__ inline void product(const Result<To> &to, A<T> a, B<T> b, int steps) 
       }
     }
 }
-
-#include "grouped.cuh"
 
 HALF(grouped_times, TIMES_ARGS, TIMES(false))
 HALF(grouped_times_transposed, TIMES_ARGS, TIMES(true))

@@ -2,13 +2,24 @@
 // read where the device wrote it, so that the host neither waits nor knows.
 //
 // A block has a tile of one expert's result; the grid has as many as there could be, and those
-// that are left over end at once. A file that includes this has its own `Along` and `Across`, the
-// operands of a product, and `product`, which computes a tile.
+// that are left over end at once. A file that includes this defines `product`, which computes a
+// tile, and its operands.
 #pragma once
 #include "common.cuh"
 
 constexpr int TILE = 128;    // rows and columns of a block's result
 constexpr int THREADS = 256; // of a block
+
+// Rows whose elements are steps of the product, TILE of them: of a matrix, or of its tokens.
+template <class T> struct Along;
+// Steps whose elements are rows or columns of the result: of a matrix, or of its tokens.
+template <class T> struct Across;
+
+// Where a block writes its tile: so many rows and columns of it are there.
+template <class T> struct Result {
+  T *at;
+  int stride, rows, columns;
+};
 
 // Tokens in the order of their experts: `tokens[place]`, and the first place of each expert.
 struct Order {

@@ -1,14 +1,13 @@
 // Products by expert in single precision: see grouped.cuh.
-#include "common.cuh"
+#include "grouped.cuh"
 
-constexpr int STEP = 8;            // steps of the product from one barrier to the next
-constexpr int STRIDE = 128 + 4;    // of a tile in shared memory, [STEP, 128]
-constexpr int EACH = 4;            // neighbours that are moved at once
-constexpr int M = 8, HALF_TILE = 64; // a thread has M x M results, half of each M in each half
+constexpr int STEP = 8;          // steps of the product from one barrier to the next
+constexpr int STRIDE = TILE + 4; // of a tile in shared memory, [STEP, TILE]
+constexpr int EACH = 4;          // neighbours that are moved at once
+constexpr int M = 8;             // a thread has M x M results, half of each M in each half of a tile
 
 using Tile = float[STEP * STRIDE];
 
-// Rows whose elements are steps: of a matrix, or of its tokens.
 template <class T> struct Along {
   const float *row; // of this thread; null if it is not there
   int steps;
@@ -32,7 +31,6 @@ template <class T> struct Along {
   }
 };
 
-// Steps whose elements are rows or columns of the result: rows of a matrix, or of its tokens.
 template <class T> struct Across {
   const float *from;
   const uint32_t *tokens;
@@ -64,14 +62,10 @@ template <class T> struct Across {
   }
 };
 
-// Where a block writes its tile: so many rows and columns of it are there.
-template <class T> struct Result {
-  float *at;
-  int stride, rows, columns;
-};
-
 // Of the rows or columns of a thread, number i: 4 neighbours in each half of the tile.
-__device__ inline int place_of(int thread, int i) { return i / EACH * HALF_TILE + thread * EACH + i % EACH; }
+__device__ inline int place_of(int thread, int i) {
+  return i / EACH * (TILE / 2) + thread * EACH + i % EACH;
+}
 
 __device__ inline void operand(float (&to)[M], const float *step, int thread) {
   float half[EACH];
@@ -118,8 +112,12 @@ __device__ inline void product(const Result<float> &to, A a, B b, int steps) {
   }
 }
 
-#include "grouped.cuh"
-
-extern "C" __global__ void __launch_bounds__(THREADS) grouped_times_f32 TIMES_ARGS(float) { TIMES(false); }
-extern "C" __global__ void __launch_bounds__(THREADS) grouped_times_transposed_f32 TIMES_ARGS(float) { TIMES(true); }
-extern "C" __global__ void __launch_bounds__(THREADS) grouped_outer_f32 OUTER_ARGS(float) { OUTER; }
+extern "C" __global__ void __launch_bounds__(THREADS) grouped_times_f32 TIMES_ARGS(float) {
+  TIMES(false);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) grouped_times_transposed_f32 TIMES_ARGS(float) {
+  TIMES(true);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) grouped_outer_f32 OUTER_ARGS(float) {
+  OUTER;
+}

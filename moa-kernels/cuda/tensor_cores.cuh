@@ -121,5 +121,5 @@ template <class T> __device__ inline float dot2(uint32_t a, uint32_t b) {
 
 // The kernel NAME for both types of half precision.
 #define HALF(NAME, ARGS, CALL)                                                                     \
-  extern "C" __global__ void __launch_bounds__(THREADS) NAME##_f16 ARGS(__half) { CALL; }             \
+  extern "C" __global__ void __launch_bounds__(THREADS) NAME##_f16 ARGS(__half) { CALL; }          \
   extern "C" __global__ void __launch_bounds__(THREADS) NAME##_bf16 ARGS(__nv_bfloat16) { CALL; }

@@ -90,10 +90,10 @@ struct Counts {
 
 // The kernel NAME for all types, with what its group shares: a MEMORY<T>.
 #define TYPES(NAME, ARGS, MEMORY, CALL)                                                            \
-  SHARING(NAME##_f32, float, ARGS, MEMORY, CALL)                                                     \
-  SHARING(NAME##_f16, half, ARGS, MEMORY, CALL)                                                      \
+  SHARING(NAME##_f32, float, ARGS, MEMORY, CALL)                                                   \
+  SHARING(NAME##_f16, half, ARGS, MEMORY, CALL)                                                    \
   SHARING_BF16(NAME##_bf16, bfloat, ARGS, MEMORY, CALL)
-#define SHARING(NAME, TYPE, ARGS, MEMORY, CALL)                                                      \
+#define SHARING(NAME, TYPE, ARGS, MEMORY, CALL)                                                    \
   kernel void NAME(ARGS(TYPE), THREAD) {                                                           \
     SHARED MEMORY<TYPE> memory;                                                                    \
     CALL;                                                                                          \

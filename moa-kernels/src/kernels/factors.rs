@@ -18,7 +18,8 @@ pub struct Factors<'a> {
 impl Factors<'_> {
     /// True if the kernels take them.
     pub fn fit(&self) -> bool {
-        take(self.s) && self.experts.len() <= TENSORS
+        let takes = super::run_of_cuda(self.s) && self.s.dtype() == DType::F32;
+        takes && self.experts.len() <= TENSORS
     }
 
     fn rank(&self, e: usize) -> usize {
@@ -63,9 +64,4 @@ impl Factors<'_> {
         let pairs = pairs.into_iter().flat_map(|(l, r)| [l, r]);
         Ok([ds, dv].into_iter().chain(pairs).collect())
     }
-}
-
-/// True if the kernels take `t`.
-fn take(t: &Tensor) -> bool {
-    super::run_of_cuda(t) && t.dtype() == DType::F32
 }

@@ -1,5 +1,6 @@
-//! `grouped.cu` and `grouped_f32.cu`, on Metal one file: products of tokens and the matrices of their experts, of which
-//! only the device knows how many tokens each has.
+//! `grouped.cu` and `grouped_f32.cu`, on Metal one file: products of tokens and the matrices of
+//! their experts, of which only the device knows how many tokens each has. With `MOA_GROUPED=0`
+//! the library's products are used, expert by expert.
 
 use super::launch::{Launch, empty};
 use candle_core::{DType, Device, Result, Tensor};
@@ -33,7 +34,8 @@ fn wide(dtype: DType) -> usize {
 /// bytes, and on CUDA half precision only with tensor cores that know bf16.
 pub fn takes(x: &Tensor, sides: (usize, usize), pairs: usize, experts: usize) -> Result<bool> {
     let whole = |n: usize| n.is_multiple_of(wide(x.dtype()));
-    let fits = super::runs(x) && whole(sides.0) && whole(sides.1);
+    let forbidden = std::env::var_os("MOA_GROUPED").is_some_and(|v| v == "0");
+    let fits = !forbidden && super::runs(x) && whole(sides.0) && whole(sides.1);
     if !fits || pairs / block(x.device()).0 + experts > MOST || experts > super::experts::MOST {
         return Ok(false);
     }

@@ -27,11 +27,6 @@ enum Firsts {
     There(Tensor),
 }
 
-/// True if cuBLAS is to compute expert by expert although kernels take all at once.
-fn apart() -> bool {
-    std::env::var_os("MOA_GROUPED").is_some_and(|v| v == "0")
-}
-
 impl Order {
     /// For experts whose matrices have such sides and tokens with rows of the type of `x`.
     pub fn new(routing: &Routing, x: &Tensor, sides: (usize, usize)) -> Result<Self> {
@@ -40,7 +35,7 @@ impl Order {
         if kernels::serves(device) && experts <= kernels::experts::MOST {
             let [pairs, tokens, places, firsts] =
                 kernels::experts::order(&routing.indices, experts)?;
-            let firsts = match grouped::takes(x, sides, pairs.elem_count(), experts)? && !apart() {
+            let firsts = match grouped::takes(x, sides, pairs.elem_count(), experts)? {
                 true => Firsts::There(firsts),
                 false => {
                     let firsts = firsts.to_vec1::<u32>()?;
